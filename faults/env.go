@@ -1,0 +1,196 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Env is what a fault may touch. Host is nil where the agent was refused (API-only mode).
+type Env struct {
+	Engine  Engine
+	Host    Host
+	Journal Journal
+	// Now reads the engine host's boot-time clock, in ns; nil leaves witnesses without a time.
+	Now func() int64
+}
+
+// Facts is what the host can do; without an agent only what the API can do.
+func (e Env) Facts() Facts {
+	if e.Host == nil {
+		return Facts{}
+	}
+	return e.Host.Facts()
+}
+
+// Verb is a change that the engine makes to a container's process.
+type Verb string
+
+// The verbs. Start of a running and Stop of a stopped container, Pause of a paused and Unpause of a running one
+// succeed and change nothing.
+const (
+	DoPause   Verb = "pause"
+	DoUnpause Verb = "unpause"
+	DoStart   Verb = "start"
+	DoStop    Verb = "stop"
+	DoRestart Verb = "restart"
+	DoKill    Verb = "kill"
+)
+
+// Action is one call to the engine.
+type Action struct {
+	Verb   Verb
+	Grace  time.Duration // stop, restart: before SIGKILL; negative is the container's own
+	Signal string        // stop, restart: the container's own where empty; kill: SIGKILL where empty
+}
+
+// Engine is the slice of the Docker API that faults need. It is safe for concurrent use.
+type Engine interface {
+	// Inspect returns ErrGone if there is no such container.
+	Inspect(ctx context.Context, container string) (Container, error)
+	Do(ctx context.Context, container string, a Action) error
+	// Update changes limits through the engine; only limits that are set are changed.
+	Update(ctx context.Context, container string, l Limits) error
+}
+
+// ErrGone says that the engine knows no such container.
+var ErrGone = fmt.Errorf("no such container")
+
+// Limits are the resource limits that the engine keeps for a container. Zero is unset.
+type Limits struct {
+	CPUPeriod   int64 `json:"cpu_period,omitempty"` // µs
+	CPUQuota    int64 `json:"cpu_quota,omitempty"`  // µs
+	NanoCPUs    int64 `json:"nano_cpus,omitempty"`  // 1e-9 cores
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	SwapBytes   int64 `json:"swap_bytes,omitempty"` // memory and swap together; -1 is unlimited
+	PIDs        int64 `json:"pids,omitempty"`
+}
+
+// Container is one observation of a container by the engine.
+type Container struct {
+	ID            string    `json:"id"`
+	Name          string    `json:"name"`
+	Image         string    `json:"image"`
+	Running       bool      `json:"running"` // a paused container is running
+	Paused        bool      `json:"paused"`
+	Restarting    bool      `json:"restarting"`
+	PID           int       `json:"pid"` // of PID 1 in the host's pid namespace; 0 while not running
+	ExitCode      int       `json:"exit_code"`
+	StartedAt     time.Time `json:"started_at"`  // the engine host's wall clock
+	FinishedAt    time.Time `json:"finished_at"` // zero before the first exit
+	RestartCount  int       `json:"restart_count"`
+	RestartPolicy string    `json:"restart_policy"` // "no", "always", "on-failure", "unless-stopped"
+	Health        string    `json:"health"`         // "", "starting", "healthy", "unhealthy"; "" without a healthcheck
+	Limits        Limits    `json:"limits"`
+}
+
+// Ready reports whether the container runs, is not paused and is healthy where it has a healthcheck.
+func (c Container) Ready() bool {
+	return c.Running && !c.Paused && !c.Restarting && (c.Health == "" || c.Health == "healthy")
+}
+
+// Capability is something that a host can do, found by the agent's probe.
+type Capability string
+
+// The capabilities that kinds of this version ask for.
+const (
+	CapAgent         Capability = "agent"          // the agent runs: host pid namespace and named capabilities
+	CapCgroupCPU     Capability = "cgroup-cpu"     // cpu controller, writable
+	CapCgroupMemory  Capability = "cgroup-memory"  // memory controller, writable
+	CapCgroupPIDs    Capability = "cgroup-pids"    // pids controller, writable
+	CapCgroupFreezer Capability = "cgroup-freezer" // freezer, readable
+	CapSignal        Capability = "signal"         // may signal processes of containers
+)
+
+// Facts is what the agent's probe found. The zero value is a host without an agent.
+type Facts struct {
+	CgroupVersion int                   `json:"cgroup_version"` // 1 or 2
+	Kernel        string                `json:"kernel"`
+	Arch          string                `json:"arch"`
+	Has           []Capability          `json:"has"`
+	Missing       map[Capability]string `json:"missing,omitempty"` // capability → why, and what to do about it
+}
+
+func (f Facts) lacks(needs []Capability) []string {
+	var out []string
+	for _, n := range needs {
+		if slices.Contains(f.Has, n) {
+			continue
+		}
+		if why := f.Missing[n]; why != "" {
+			out = append(out, fmt.Sprintf("%s (%s)", n, why))
+			continue
+		}
+		out = append(out, string(n))
+	}
+	return out
+}
+
+// Host is the agent's generic door: operations on namespaces, cgroups and processes of containers. It is safe for
+// concurrent use.
+type Host interface {
+	// Call runs one operation of the agent and decodes its answer into out (nil to ignore it).
+	Call(ctx context.Context, op string, args, out any) error
+	Facts() Facts
+}
+
+// The agent's operations that kinds of this version use, with the types of their arguments and answers.
+const (
+	// OpCgroupRead reads one cgroup file of a container: CgroupFile → CgroupValue.
+	OpCgroupRead = "cgroup.read"
+	// OpCgroupHold writes one cgroup file and writes it again whenever the container gets a new cgroup, until
+	// OpCgroupRelease: CgroupFile → nothing. A second hold of the same file replaces the value.
+	OpCgroupHold = "cgroup.hold"
+	// OpCgroupRelease ends a hold and writes the value (the base) once; without a running container it only ends
+	// the hold: CgroupFile → nothing.
+	OpCgroupRelease = "cgroup.release"
+	// OpSignal sends a signal to PID 1 of a container from the host's pid namespace: Signal → nothing.
+	OpSignal = "proc.signal"
+	// OpForkProbe starts children inside the container's pids cgroup until one is refused: ForkProbe → ForkResult.
+	OpForkProbe = "proc.fork_probe"
+	// OpAlive tells whether a process is there: Alive → AliveResult.
+	OpAlive = "proc.alive"
+)
+
+// CgroupFile names a file of a container's cgroup. On version 1 the file lies under the controller's own hierarchy.
+type CgroupFile struct {
+	Container  string `json:"container"`
+	Controller string `json:"controller"`      // "cpu", "memory", "pids", "freezer", "cpuacct"
+	File       string `json:"file"`            // "cpu.cfs_quota_us" or "cpu.max"
+	Value      string `json:"value,omitempty"` // for hold and release
+}
+
+// CgroupValue is the text of a cgroup file without its last newline.
+type CgroupValue struct {
+	Value string `json:"value"`
+}
+
+// Signal asks for a signal to a container's PID 1. The agent refuses it unless PID lies in the container's cgroup.
+type Signal struct {
+	Container string `json:"container"`
+	PID       int    `json:"pid"`    // in the host's pid namespace, from Inspect
+	Signal    string `json:"signal"` // "SIGKILL"
+}
+
+// ForkProbe asks for a fork attempt inside a container's pids cgroup.
+type ForkProbe struct {
+	Container string `json:"container"`
+	Most      int    `json:"most"` // children to start at the most; they end before the answer
+}
+
+// ForkResult is what the probe saw.
+type ForkResult struct {
+	Refused bool `json:"refused"`
+	Forked  int  `json:"forked"` // children that were let in before one was refused
+}
+
+// Alive names a process in the host's pid namespace.
+type Alive struct {
+	PID int `json:"pid"`
+}
+
+// AliveResult tells whether the process is there; a zombie is not.
+type AliveResult struct {
+	Alive bool `json:"alive"`
+}

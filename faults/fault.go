@@ -1,0 +1,176 @@
+// Package faults provides the contract that every fault kind keeps: prepare, journal, apply, confirm, hold, revert,
+// confirm gone.
+//
+// A kind is a typed parameter struct (Fault), an Effect that carries its records out, and one Spec in
+// faults/catalogue. The package declares the Env that effects work on; the runner and the agent each pass one in.
+// Values of Fault and Effect hold no connection and are safe for concurrent use. The package imports nothing of this
+// module but internal/units.
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind names a fault kind as it is written in a scenario: "pause".
+type Kind string
+
+// Family groups kinds that share a mechanism.
+type Family string
+
+// The families, in the order in which they are listed.
+const (
+	Process  Family = "process"
+	Link     Family = "link"
+	Network  Family = "network"
+	Resource Family = "resource"
+	Disk     Family = "disk"
+	Clock    Family = "clock"
+	App      Family = "app"
+)
+
+// TargetKind says what a kind can be aimed at.
+type TargetKind string
+
+// What a fault can be aimed at.
+const (
+	OnService TargetKind = "service" // every container of a service that pick leaves
+	OnLink    TargetKind = "link"    // "a->b:port"
+	OnVolume  TargetKind = "volume"  // "service:/path"
+)
+
+// ErrUnsupported says that this host or target cannot have the fault. The planner refuses it before anything starts;
+// seen later it makes the run inconclusive (class not-supported).
+var ErrUnsupported = errors.New("not supported here")
+
+// ErrNoWitness says that a fault was applied and its effect was not seen.
+var ErrNoWitness = errors.New("no witness")
+
+// Target is one container that a fault acts on. The zero value is no target.
+type Target struct {
+	Service   string `json:"service"`
+	Number    int    `json:"number"`    // replica, from 1
+	Container string `json:"container"` // full id
+	Name      string `json:"name"`      // for people
+}
+
+// String is the name that people know the target by: "kafka" or "web[2]".
+func (t Target) String() string {
+	if t.Number > 1 {
+		return fmt.Sprintf("%s[%d]", t.Service, t.Number)
+	}
+	return t.Service
+}
+
+// RecordVersion is the version that this build writes into records and journal entries.
+const RecordVersion = 1
+
+// Record is what the journal keeps: enough to undo the fault in another process.
+type Record struct {
+	V    int             `json:"v"`
+	ID   string          `json:"id"` // unique in the run: "<fault id>", or "<fault id>/<target>" where one fault has several
+	Kind Kind            `json:"kind"`
+	On   Target          `json:"on"`
+	Want json.RawMessage `json:"want"` // what the kind asks of the host while it is active
+}
+
+// NewRecord makes the record of a fault on a target; want is the kind's own value and must marshal to JSON.
+func NewRecord(kind Kind, on Target, want any) (Record, error) {
+	raw, err := json.Marshal(want)
+	if err != nil {
+		return Record{}, fmt.Errorf("encode %s record: %w", kind, err)
+	}
+	return Record{V: RecordVersion, Kind: kind, On: on, Want: raw}, nil
+}
+
+// Witness is a measured proof that a fault bites, or that it is gone.
+type Witness struct {
+	What  string  `json:"what"`            // the quantity: "cpu time of the container"
+	Value float64 `json:"value"`           // what was measured
+	Unit  string  `json:"unit,omitempty"`  // "ns", "throttled periods"
+	Note  string  `json:"note"`            // a sentence for the report
+	At    int64   `json:"at,omitempty"`    // host boot-time clock, ns; set by Hold from Env.Now
+	Start int64   `json:"start,omitempty"` // where known: the instant at which the effect began, same clock
+}
+
+// Fault is one validated fault of a scenario: the parameters of its kind. It is a value and may be prepared many times.
+type Fault interface {
+	// Validate reports every problem of the parameters, joined, each as a *ParamError where it concerns one key.
+	Validate() error
+	// Prepare reads all that undo will need, journals base values through env.Journal, and changes nothing.
+	// It returns ErrUnsupported if the target cannot have the fault.
+	Prepare(ctx context.Context, env Env, on Target) (Record, error)
+}
+
+// Downtimer is a Fault of an instantaneous kind whose target stays down for a time before it is started again.
+type Downtimer interface {
+	// Down is that time; zero leaves the return to the target's restart policy.
+	Down() time.Duration
+}
+
+// Effect carries records out. Its methods work from the record and the journal's state, in any process, any number
+// of times; they hold no state of their own.
+type Effect interface {
+	Apply(ctx context.Context, env Env, r Record) error
+	// Confirm measures that r is active, or that it is gone. It waits for as long as the measurement needs, at most
+	// until ctx ends, and returns an error that wraps ErrNoWitness if the effect is not seen.
+	Confirm(ctx context.Context, env Env, r Record, active bool) (Witness, error)
+	Revert(ctx context.Context, env Env, r Record) error
+}
+
+// Settler is an Effect of an instantaneous kind whose target may come back by itself: by its restart policy, or
+// because the call itself started it again.
+type Settler interface {
+	// Settled reports whether the target of r is running and ready.
+	Settled(ctx context.Context, env Env, r Record) (bool, error)
+}
+
+// ParamError is a problem with one key of a fault's table. Key is as written in TOML.
+type ParamError struct {
+	Key  string
+	Err  error
+	Hint string // what to write instead; may be empty
+}
+
+// Error is the key and the problem; the hint is added by whoever prints it with a place in a file.
+func (e *ParamError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap is the problem alone.
+func (e *ParamError) Unwrap() error { return e.Err }
+
+// Mechanism is one way to carry a kind out, best first in Spec.Mechanisms.
+type Mechanism struct {
+	Name  string       `json:"name"`            // "cgroup file", "Docker API"
+	Needs []Capability `json:"needs,omitempty"` // all of them; none is always possible
+	Note  string       `json:"note,omitempty"`  // what is lost against a better mechanism
+}
+
+// Spec describes one kind to the parser, the planner, the runner, doctor and the generated reference.
+type Spec struct {
+	Kind       Kind
+	Family     Family
+	Summary    string       // one line, no full stop
+	Doc        string       // a few sentences for the reference: effect, witness, undo, limits
+	Instant    bool         // the kind rejects `for`
+	Targets    []TargetKind // what it accepts
+	Mechanisms []Mechanism  // best first
+	New        func() Fault // a pointer to the kind's zero parameters, to decode into
+	Effect     Effect
+}
+
+// Mechanism is the best way to carry the kind out on a host with facts, or an error that wraps ErrUnsupported and
+// names every capability that is missing.
+func (s Spec) Mechanism(facts Facts) (Mechanism, error) {
+	var missing []error
+	for _, m := range s.Mechanisms {
+		lacks := facts.lacks(m.Needs)
+		if len(lacks) == 0 {
+			return m, nil
+		}
+		missing = append(missing, fmt.Errorf("%s needs %v", m.Name, lacks))
+	}
+	return Mechanism{}, fmt.Errorf("%s: %w: %w", s.Kind, ErrUnsupported, errors.Join(missing...))
+}

@@ -1,0 +1,151 @@
+// Package scenarios provides the scenario language: its types, the strict parser, validation against a Compose file, and
+// the catalogue of shipped scenarios.
+//
+// The types of this file are the contract: docs/reference/scenario.md and the JSON Schema are generated from them and
+// from their `doc`, `default` and `enum` tags. A parsed Scenario is read-only and safe for concurrent use. The package
+// does no I/O besides the file system that it is given.
+package scenarios
+
+import (
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/internal/units"
+)
+
+// Scenario is one scenario file with its includes merged in.
+type Scenario struct {
+	Name        string              `toml:"name" doc:"the scenario's name; equal to the file's name without .toml"`
+	Description string              `toml:"description" doc:"what happens and what must hold, in a sentence or two"`
+	Tags        []string            `toml:"tags" doc:"words for run --tag"`
+	Seed        *int64              `toml:"seed" doc:"fixes random targets, times and the workload's keys; without one a seed is drawn and reported"`
+	Include     []string            `toml:"include" doc:"files with shared tables, relative to this one; a key defined twice is an error"`
+	Environment Environment         `toml:"environment" doc:"the Compose environment that the scenario runs on"`
+	Setup       []Step              `toml:"setup" doc:"commands to run before the workload starts: migrations, seed data"`
+	Teardown    []Step              `toml:"teardown" doc:"commands to run after the checks, before the environment is taken down"`
+	Workload    map[string]Workload `toml:"workload" doc:"clients that send operations and record what was acknowledged; the table's name is the workload's"`
+	Probe       map[string]Probe    `toml:"probe" doc:"the steady-state hypothesis, evaluated before, during and after each fault; an evaluation is an operation too"`
+	Fault       []Fault             `toml:"fault" doc:"the faults, on a timeline that starts when the workload is steady"`
+	Recovery    Recovery            `toml:"recovery" doc:"how the run waits after the last heal"`
+	Expect      Expect              `toml:"expect" doc:"what the scenario expects of the system"`
+	Check       []Check             `toml:"check" doc:"checkers over the ledger"`
+	Steady      Steady              `toml:"steady" doc:"what counts as a steady state before the first fault"`
+	Guard       Guard               `toml:"guard" doc:"operations that each fault's window needs before, inside and after it, so that no pass is vacuous"`
+
+	// Origin is where the scenario came from.
+	Origin Origin `toml:"-"`
+}
+
+// Origin locates a scenario.
+type Origin struct {
+	Path    string // as given, or "shipped:kafka_broker_pause.toml"
+	Dir     string // folder that relative paths are resolved against; "" for a shipped scenario
+	Shipped bool
+	Source  []byte // the file verbatim
+}
+
+// Environment names the Compose files and how they are started.
+type Environment struct {
+	Use      string            `toml:"use" doc:"a shipped environment; instead of files and attach"`
+	Files    []string          `toml:"files" doc:"Compose files, relative to the scenario, merged in order"`
+	Profiles []string          `toml:"profiles" doc:"Compose profiles to enable"`
+	Env      map[string]string `toml:"env" doc:"variables for interpolation in the Compose files"`
+	EnvFile  []string          `toml:"env_file" doc:"files with such variables, relative to the scenario"`
+	Ready    units.Duration    `toml:"ready" default:"120s" doc:"deadline for every service to be running and healthy"`
+	Share    []string          `toml:"share" doc:"items that isolation leaves as they are: \"volume:name\", \"bind:/path\", \"network:name\", \"port:service\""`
+	Publish  []string          `toml:"publish" doc:"ports that the host may reach: \"web:8080\""`
+	Fallback *bool             `toml:"fallback" default:"true" doc:"whether a shipped environment may use its embedded default for an image that cannot be had"`
+	Fresh    *bool             `toml:"fresh" default:"true" doc:"start the environment anew for this scenario"`
+	Attach   string            `toml:"attach" doc:"a running Compose project to use instead; nothing is created, recreated or removed in it"`
+}
+
+// Step is one command of the setup or the teardown.
+type Step struct {
+	Service string         `toml:"service" doc:"exec in this service, once it is ready; alone, without exec: run it as a one-shot service"`
+	Exec    []string       `toml:"exec" doc:"the command to run in the service"`
+	Command []string       `toml:"command" doc:"a command on the host, in the scenario's folder; instead of service"`
+	Before  []string       `toml:"before" doc:"services that start only after this step"`
+	Timeout units.Duration `toml:"timeout" default:"60s" doc:"after which the step has failed"`
+}
+
+// Workload is one group of clients.
+type Workload struct {
+	Driver     string         `toml:"driver" enum:"kafka" doc:"what the clients speak"`
+	Target     string         `toml:"target" doc:"service:port"`
+	Clients    int            `toml:"clients" default:"1" doc:"concurrent clients in one client container"`
+	Containers int            `toml:"containers" default:"1" doc:"client containers to spread the clients over"`
+	Rate       float64        `toml:"rate" default:"0" doc:"operations per second over all clients; 0: as fast as answers come"`
+	Timeout    units.Duration `toml:"timeout" default:"30s" doc:"after which an operation that has not returned counts as unknown"`
+	Options    any            `toml:"options" doc:"the driver's own table"`
+}
+
+// Probe is one bounded observation, repeated.
+type Probe struct {
+	Kind    string         `toml:"kind" enum:"tcp|http|exec|command|log" doc:"tcp: connect; http: request; exec: a command in a service; command: a command on the host; log: a line in a service's log"`
+	Target  string         `toml:"target" doc:"tcp: service:port; http: a URL whose host is a service; exec and log: a service"`
+	Every   units.Duration `toml:"every" default:"1s" doc:"time between two evaluations; the next starts even if the last has not returned"`
+	Timeout units.Duration `toml:"timeout" default:"2s" doc:"after which an evaluation has failed"`
+	During  string         `toml:"during" default:"may-fail" enum:"must-hold|may-fail|must-fail" doc:"what is expected of it inside a fault's window"`
+	Method  string         `toml:"method" default:"GET" doc:"http: the method"`
+	Body    string         `toml:"body" doc:"http: the request's body"`
+	Status  []int          `toml:"status" default:"[200]" doc:"http: the codes that hold"`
+	Match   string         `toml:"match" doc:"http, exec, command, log: a regular expression that the body, output or a new line must match"`
+	Command []string       `toml:"command" doc:"exec, command: the command; it holds if it exits 0 and match matches"`
+}
+
+// Fault is one entry of the timeline. The keys of its kind stand in the same table; see docs/reference/faults.md.
+type Fault struct {
+	ID         string          `toml:"id" doc:"a name for after, reports and heal; default: the kind and its position"`
+	Kind       faults.Kind     `toml:"kind" doc:"what happens; discompose faults lists the kinds"`
+	Target     Targets         `toml:"target" doc:"a service, service[2], a glob, or a list of these"`
+	At         *units.Duration `toml:"at" doc:"when it starts, from the start of the timeline; with after: from the end of that fault"`
+	After      string          `toml:"after" doc:"start when the fault of this id has ended"`
+	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
+	Every      units.Duration  `toml:"every" doc:"repeat it, from start to start; with times"`
+	Times      int             `toml:"times" doc:"how often; with every"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" doc:"which of the target's containers; chosen by the seed"`
+	ObservedBy []string        `toml:"observed_by" doc:"the workloads and probes whose operations must span the window; default: all"`
+
+	// Params are the kind's own keys, decoded into its type.
+	Params faults.Fault `toml:"-"`
+	// Spec is the kind.
+	Spec faults.Spec `toml:"-"`
+	// Line is the table's line in the file, from 1.
+	Line int `toml:"-"`
+}
+
+// Targets is a list of targets; in TOML one string stands for a list of one.
+type Targets []string
+
+// Recovery is how the run waits after the last heal.
+type Recovery struct {
+	Within units.Duration `toml:"within" default:"30s" doc:"after the last heal: probes hold and the workload succeeds again, or the run fails as hang"`
+}
+
+// Expect is what the scenario expects of the system. Zero values expect nothing.
+type Expect struct {
+	Verdict          string          `toml:"verdict" default:"pass" doc:"pass, or a class: the scenario asserts that this weakness is found"`
+	Availability     *float64        `toml:"availability" doc:"least share of operations that succeed over the run, in [0,1]"`
+	ErrorsOnlyDuring string          `toml:"errors_only_during" enum:"faults" doc:"faults: an error outside a fault's window and its recovery fails the run"`
+	MaxRecovery      *units.Duration `toml:"max_recovery" doc:"longest time from the end of a fault until the workload succeeds again"`
+	MinRate          *float64        `toml:"min_rate" doc:"least acknowledged operations per second inside each fault's window, over all workloads"`
+	Crashes          []string        `toml:"crashes" doc:"services that may exit and come back by their restart policy"`
+}
+
+// Check is one checker over the ledger.
+type Check struct {
+	Kind     string         `toml:"kind" enum:"log" doc:"log: no acknowledged record lost, none duplicated, order kept in each partition"`
+	Workload string         `toml:"workload" doc:"whose operations it judges"`
+	Timeout  units.Duration `toml:"timeout" default:"60s" doc:"after which its verdict is checker-unknown"`
+}
+
+// Steady is what counts as a steady state before the first fault.
+type Steady struct {
+	Within     units.Duration `toml:"within" default:"60s" doc:"deadline; missed, the run is inconclusive (no-steady-state)"`
+	For        units.Duration `toml:"for" default:"5s" doc:"how long all probes must hold and no operation may fail"`
+	Operations int            `toml:"operations" default:"20" doc:"completed operations that each workload needs in that time"`
+}
+
+// Guard is how many operations each window needs before, inside and after it.
+type Guard struct {
+	Operations int `toml:"operations" default:"20" doc:"invoked by each observing workload; where only probes observe, over all of them"`
+	Probes     int `toml:"probes" default:"5" doc:"evaluations of each observing probe beside a workload"`
+}
