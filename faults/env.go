@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -54,8 +55,25 @@ type Engine interface {
 	Update(ctx context.Context, container string, l Limits) error
 }
 
+// StatsReader is an Engine that can also read counters of a container; limits need it where there is no agent.
+type StatsReader interface {
+	Stats(ctx context.Context, container string) (Stats, error)
+}
+
+// Stats are counters of a running container, read through the engine. Counters that the engine does not report are 0.
+type Stats struct {
+	Periods     int64 // of the CPU quota, since the container's start
+	Throttled   int64 // of these, the ones in which the quota ran out
+	MemoryBytes int64 // in use, page cache included
+
+	InactiveFileBytes int64 // of these, page cache that is easily given back
+
+	MemoryFails int64 // times the memory limit was hit (cgroup version 1 only)
+	PIDs        int64 // in use
+}
+
 // ErrGone says that the engine knows no such container.
-var ErrGone = fmt.Errorf("no such container")
+var ErrGone = errors.New("no such container")
 
 // Limits are the resource limits that the engine keeps for a container. Zero is unset.
 type Limits struct {
@@ -72,7 +90,7 @@ type Container struct {
 	ID            string    `json:"id"`
 	Name          string    `json:"name"`
 	Image         string    `json:"image"`
-	Running       bool      `json:"running"` // a paused container is running
+	Running       bool      `json:"running"` // a paused container is running; one that waits to be restarted is not
 	Paused        bool      `json:"paused"`
 	Restarting    bool      `json:"restarting"`
 	PID           int       `json:"pid"` // of PID 1 in the host's pid namespace; 0 while not running
@@ -112,10 +130,13 @@ type Facts struct {
 	Missing       map[Capability]string `json:"missing,omitempty"` // capability → why, and what to do about it
 }
 
+// Can reports whether the host has a capability.
+func (f Facts) Can(c Capability) bool { return slices.Contains(f.Has, c) }
+
 func (f Facts) lacks(needs []Capability) []string {
 	var out []string
 	for _, n := range needs {
-		if slices.Contains(f.Has, n) {
+		if f.Can(n) {
 			continue
 		}
 		if why := f.Missing[n]; why != "" {
@@ -140,7 +161,8 @@ const (
 	// OpCgroupRead reads one cgroup file of a container: CgroupFile → CgroupValue.
 	OpCgroupRead = "cgroup.read"
 	// OpCgroupHold writes one cgroup file and writes it again whenever the container gets a new cgroup, until
-	// OpCgroupRelease: CgroupFile → nothing. A second hold of the same file replaces the value.
+	// OpCgroupRelease: CgroupFile → nothing. A second hold of the same file replaces the value. Without a running
+	// container it only begins the hold. A value that the kernel refuses is an error with the errno's text in it.
 	OpCgroupHold = "cgroup.hold"
 	// OpCgroupRelease ends a hold and writes the value (the base) once; without a running container it only ends
 	// the hold: CgroupFile → nothing.

@@ -124,7 +124,8 @@ type Effect interface {
 // Settler is an Effect of an instantaneous kind whose target may come back by itself: by its restart policy, or
 // because the call itself started it again.
 type Settler interface {
-	// Settled reports whether the target of r is running and ready.
+	// Settled reports that there is nothing left to wait for: the target of r is running and ready, or it is down and
+	// nothing but Revert will start it again. After Revert it means ready.
 	Settled(ctx context.Context, env Env, r Record) (bool, error)
 }
 

@@ -23,6 +23,7 @@ func (e *HealError) Unwrap() error { return e.Err }
 
 // Observer is told the instants of one fault, for the ledger and the live timeline. Every function may be nil.
 type Observer struct {
+	Ready     func(ctx context.Context) error            // blocks until the planned instant; the undo is journalled by then
 	Applied   func(r Record, calledAt, answeredAt int64) // host boot-time clock, ns
 	Confirmed func(r Record, w Witness)
 	Reverting func(r Record, at int64)
@@ -57,6 +58,11 @@ func Hold(ctx context.Context, env Env, e Effect, r Record, b Budgets, o Observe
 			o.Gone(r, w)
 		}
 	}()
+	if o.Ready != nil {
+		if err := o.Ready(ctx); err != nil {
+			return fmt.Errorf("wait to apply %s: %w", r.Kind, err)
+		}
+	}
 	called := env.now()
 	if err := locked(env, r, func() error { return e.Apply(ctx, env, r) }); err != nil {
 		return fmt.Errorf("apply %s to %s: %w", r.Kind, r.On, err)

@@ -134,8 +134,18 @@ func (s *State) add(e Entry) error {
 // Intend records that r is about to take effect.
 func (s *State) Intend(r Record) error { return s.add(Entry{Type: EntryIntend, Record: &r}) }
 
-// Release records that r is no longer wanted.
-func (s *State) Release(r Record) error { return s.add(Entry{Type: EntryRelease, Record: &r}) }
+// Release records that r is no longer wanted. That holds for this process even where the entry could not be made
+// durable: whoever replays the journal undoes r once more, which does no harm.
+func (s *State) Release(r Record) error {
+	e := Entry{Type: EntryRelease, Record: &r}
+	err := s.add(e)
+	if err != nil {
+		s.mu.Lock()
+		s.take(e)
+		s.mu.Unlock()
+	}
+	return err
+}
 
 // Done records that r is undone and that a witness saw it.
 func (s *State) Done(r Record) error { return s.add(Entry{Type: EntryDone, Record: &r}) }

@@ -24,8 +24,9 @@ type Run struct {
 	Mechanisms map[string]string `json:"mechanisms,omitempty"` // fault id → how it was carried out
 	APIOnly    string            `json:"api_only,omitempty"`   // why there was no agent; empty with one
 
-	Base         int64   `json:"base"`           // start of the timeline on the host's boot-time clock, ns; 0 if never reached
-	ClockErrorNs int64   `json:"clock_error_ns"` // half the least round trip of the clock mapping: window edges are widened by it
+	Base         int64   `json:"base"`                // start of the timeline on the host's boot-time clock, ns; 0 if never reached
+	BaseWall     int64   `json:"base_wall,omitempty"` // the engine host's wall clock at Base, Unix ns: places log lines on the timeline; 0 if unknown
+	ClockErrorNs int64   `json:"clock_error_ns"`      // half the least round trip of the clock mapping: window edges are widened by it
 	Phases       []Phase `json:"phases"`
 
 	Rules json.RawMessage `json:"rules"` // oracle.Rules: what the run is judged by, again by `discompose check`

@@ -2,11 +2,14 @@
 // the catalogue of shipped scenarios.
 //
 // The types of this file are the contract: docs/reference/scenario.md and the JSON Schema are generated from them and
-// from their `doc`, `default` and `enum` tags. A parsed Scenario is read-only and safe for concurrent use. The package
-// does no I/O besides the file system that it is given.
+// from their tags: `doc`, `default`, `required:"true"`, `enum` (values separated by |) and `planned` (values of later
+// versions; "*" where the whole key is one). A parsed Scenario is read-only and safe for concurrent use. The package
+// reads the file systems that it is given; only Find and List touch the disk. It imports no Docker and no Compose.
 package scenarios
 
 import (
+	"slices"
+
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/internal/units"
 )
@@ -29,9 +32,13 @@ type Scenario struct {
 	Check       []Check             `toml:"check" doc:"checkers over the ledger"`
 	Steady      Steady              `toml:"steady" doc:"what counts as a steady state before the first fault"`
 	Guard       Guard               `toml:"guard" doc:"operations that each fault's window needs before, inside and after it, so that no pass is vacuous"`
+	Link        []Link              `toml:"link" planned:"*" doc:"TCP connections to route through the proxy"`
+	Nemesis     *Nemesis            `toml:"nemesis" planned:"*" doc:"a random schedule of faults from the seed"`
 
 	// Origin is where the scenario came from.
 	Origin Origin `toml:"-"`
+	// Places maps each key as errors write it ("fault[0].for") to where it stands, for annotations on its line.
+	Places map[string]Place `toml:"-"`
 }
 
 // Origin locates a scenario.
@@ -68,8 +75,8 @@ type Step struct {
 
 // Workload is one group of clients.
 type Workload struct {
-	Driver     string         `toml:"driver" enum:"kafka" doc:"what the clients speak"`
-	Target     string         `toml:"target" doc:"service:port"`
+	Driver     string         `toml:"driver" required:"true" enum:"kafka" planned:"etcd|nats|postgres|redis|s3|http|rabbitmq|exec" doc:"what the clients speak"`
+	Target     string         `toml:"target" required:"true" doc:"service:port"`
 	Clients    int            `toml:"clients" default:"1" doc:"concurrent clients in one client container"`
 	Containers int            `toml:"containers" default:"1" doc:"client containers to spread the clients over"`
 	Rate       float64        `toml:"rate" default:"0" doc:"operations per second over all clients; 0: as fast as answers come"`
@@ -79,7 +86,7 @@ type Workload struct {
 
 // Probe is one bounded observation, repeated.
 type Probe struct {
-	Kind    string         `toml:"kind" enum:"tcp|http|exec|command|log" doc:"tcp: connect; http: request; exec: a command in a service; command: a command on the host; log: a line in a service's log"`
+	Kind    string         `toml:"kind" required:"true" enum:"tcp|http|exec|command|log" planned:"sql|redis|kafka" doc:"tcp: connect; http: request; exec: a command in a service; command: a command on the host; log: a line in a service's log"`
 	Target  string         `toml:"target" doc:"tcp: service:port; http: a URL whose host is a service; exec and log: a service"`
 	Every   units.Duration `toml:"every" default:"1s" doc:"time between two evaluations; the next starts even if the last has not returned"`
 	Timeout units.Duration `toml:"timeout" default:"2s" doc:"after which an evaluation has failed"`
@@ -93,16 +100,18 @@ type Probe struct {
 
 // Fault is one entry of the timeline. The keys of its kind stand in the same table; see docs/reference/faults.md.
 type Fault struct {
-	ID         string          `toml:"id" doc:"a name for after, reports and heal; default: the kind and its position"`
-	Kind       faults.Kind     `toml:"kind" doc:"what happens; discompose faults lists the kinds"`
-	Target     Targets         `toml:"target" doc:"a service, service[2], a glob, or a list of these"`
+	ID         string          `toml:"id" doc:"a name for after, reports and heal; default: the kind, or kind-2 and so on"`
+	Kind       faults.Kind     `toml:"kind" required:"true" doc:"what happens; discompose faults lists the kinds"`
+	Target     Targets         `toml:"target" required:"true" doc:"a service, service[2], a glob (* and ?), or a list of these"`
 	At         *units.Duration `toml:"at" doc:"when it starts, from the start of the timeline; with after: from the end of that fault"`
 	After      string          `toml:"after" doc:"start when the fault of this id has ended"`
 	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
 	Every      units.Duration  `toml:"every" doc:"repeat it, from start to start; with times"`
 	Times      int             `toml:"times" doc:"how often; with every"`
-	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" doc:"which of the target's containers; chosen by the seed"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers; chosen by the seed"`
 	ObservedBy []string        `toml:"observed_by" doc:"the workloads and probes whose operations must span the window; default: all"`
+
+	Query *Query `toml:"query" planned:"*" doc:"what pick = \"leader\" means: { exec, matches, service }, a command whose output names the target"`
 
 	// Params are the kind's own keys, decoded into its type.
 	Params faults.Fault `toml:"-"`
@@ -132,8 +141,8 @@ type Expect struct {
 
 // Check is one checker over the ledger.
 type Check struct {
-	Kind     string         `toml:"kind" enum:"log" doc:"log: no acknowledged record lost, none duplicated, order kept in each partition"`
-	Workload string         `toml:"workload" doc:"whose operations it judges"`
+	Kind     string         `toml:"kind" required:"true" enum:"log" planned:"set|register|objects|bank|counter|queue|unique-ids|append|availability|latency" doc:"log: no acknowledged record lost, none duplicated, order kept in each partition"`
+	Workload string         `toml:"workload" required:"true" doc:"whose operations it judges"`
 	Timeout  units.Duration `toml:"timeout" default:"60s" doc:"after which its verdict is checker-unknown"`
 }
 
@@ -148,4 +157,60 @@ type Steady struct {
 type Guard struct {
 	Operations int `toml:"operations" default:"20" doc:"invoked by each observing workload; where only probes observe, over all of them"`
 	Probes     int `toml:"probes" default:"5" doc:"evaluations of each observing probe beside a workload"`
+}
+
+// Link is one route through the proxy. Later versions act on it; this one decodes it and says that it does not.
+type Link struct {
+	From string `toml:"from" required:"true" doc:"a service, \"workload\", or \"*\""`
+	To   string `toml:"to" required:"true" doc:"service:port"`
+}
+
+// Query is the user's own command that says which container is the leader. Later versions act on it.
+type Query struct {
+	Exec    []string `toml:"exec" required:"true" doc:"a command in each container of the target"`
+	Matches string   `toml:"matches" doc:"a regular expression over its output"`
+	Service string   `toml:"service" doc:"the service that a match names, with $1 for the first group"`
+}
+
+// Nemesis is a random schedule of faults. Later versions act on it.
+type Nemesis struct {
+	Count     int              `toml:"count" doc:"how many faults"`
+	TimeLimit *units.Duration  `toml:"time_limit" doc:"how long, instead of count"`
+	Interval  []units.Duration `toml:"interval" doc:"least and longest time between the end of one and the start of the next"`
+	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once"`
+	Gate      []Gate           `toml:"gate" doc:"what must hold before the next: probes, and queries { exec, service, matches }"`
+	Fault     []NemesisFault   `toml:"fault" doc:"the faults to draw from"`
+}
+
+// Gate is a probe by its name ("probe.metadata"), or a query.
+type Gate struct {
+	Probe string
+	Query Query
+}
+
+// NemesisFault is one kind to draw, with the keys of its kind in the same table.
+type NemesisFault struct {
+	Weight int             `toml:"weight" default:"1" doc:"how often it is drawn, relative to the others"`
+	Kind   faults.Kind     `toml:"kind" required:"true" doc:"what happens"`
+	Target Targets         `toml:"target" required:"true" doc:"a service, a glob, or a list"`
+	For    *units.Duration `toml:"for" doc:"how long it holds"`
+	Pick   string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers"`
+	Query  *Query          `toml:"query" planned:"*" doc:"what pick = \"leader\" means: { exec, matches, service }"`
+}
+
+// PlannedKinds lists the fault kinds of later versions: the parser knows their names and says "not yet supported".
+func PlannedKinds() []faults.Kind {
+	return []faults.Kind{
+		"rolling_restart", "crash_loop", "remove", "recreate", "scale", "exec",
+		"latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data", "down",
+		"http_status", "http_delay", "http_abort", "http_corrupt",
+		"partition", "disconnect", "delay", "loss", "duplicate", "reorder", "corrupt", "rate", "dns",
+		"cpu_stress", "memory_stress", "io_stress", "io_throttle", "fd_exhaustion", "connection_exhaustion",
+		"disk_fill", "io_error", "io_latency", "bitflip", "truncate", "power_loss",
+		"clock_skew", "clock_jump", "clock_drift", "failpoint",
+	}
+}
+
+func planned(kind faults.Kind, known []faults.Spec) bool {
+	return slices.Contains(PlannedKinds(), kind) && !slices.ContainsFunc(known, func(s faults.Spec) bool { return s.Kind == kind })
 }

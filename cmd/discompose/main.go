@@ -2,4 +2,13 @@
 // the system did.
 package main
 
-func main() {}
+import (
+	"context"
+	"os"
+
+	"github.com/discompose/discompose/internal/cli"
+)
+
+func main() {
+	os.Exit(int(cli.Main(context.Background(), os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})))
+}

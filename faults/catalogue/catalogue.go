@@ -1,11 +1,23 @@
 // Package catalogue lists every fault kind. The set is fixed at compile time.
 package catalogue
 
-import "github.com/discompose/discompose/faults"
+import (
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/faults/process"
+	"github.com/discompose/discompose/faults/resource"
+)
 
-// All lists every kind, sorted by family and name.
+// All lists every kind, by family in the contract's order, then by name.
 func All() []faults.Spec {
-	return []faults.Spec{}
+	return []faults.Spec{
+		process.KillSpec(),
+		process.PauseSpec(),
+		process.RestartSpec(),
+		process.StopSpec(),
+		resource.CPULimitSpec(),
+		resource.MemoryLimitSpec(),
+		resource.PIDsLimitSpec(),
+	}
 }
 
 // Lookup finds a kind.

@@ -1,0 +1,213 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/discompose/discompose/faults"
+)
+
+// pair applies two faults and ends them in both orders, by undo and by heal in another process; each time the base must
+// come back.
+func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fault) {
+	lookup := func(k faults.Kind) (faults.Effect, faults.Family, bool) {
+		for _, s := range []faults.Spec{s1, s2} {
+			if s.Kind == k {
+				return s.Effect, s.Family, true
+			}
+		}
+		return nil, "", false
+	}
+	for _, first := range []bool{true, false} {
+		p = open(p.t, p.stage)
+		r1, r2, both := p.two(s1, f1, s2, f2)
+		when := fmt.Sprintf("after %s then %s, first ended first: %t,", s1.Kind, s2.Kind, first)
+		if !both {
+			p.undo(p.env, s1.Effect, r1)
+			p.atBase(when)
+			continue
+		}
+		if first {
+			p.undo(p.env, s1.Effect, r1)
+			p.undo(p.env, s2.Effect, r2)
+		} else {
+			p.undo(p.env, s2.Effect, r2)
+			p.undo(p.env, s1.Effect, r1)
+		}
+		p.atBase(when)
+	}
+	p = open(p.t, p.stage)
+	p.two(s1, f1, s2, f2)
+	env, state := p.elsewhere()
+	owed := len(state.Owed())
+	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
+	defer cancel()
+	healed, err := faults.Heal(ctx, env, state.Owed(), lookup)
+	if err != nil || len(healed) != owed || owed == 0 {
+		p.t.Errorf("healed %d of %d: %v", len(healed), owed, err)
+	}
+	p.atBase("after the heal")
+}
+
+// two applies both faults. both is false where the first made the second impossible, which only a limit may say: a
+// container that is down has no cgroup.
+func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fault) (r1, r2 faults.Record, both bool) {
+	p.t.Helper()
+	r1 = p.prepare(f1, "first")
+	p.mustApply(s1.Effect, r1)
+	if _, err := p.confirm(p.env, s1.Effect, r1, true); err != nil {
+		p.t.Fatalf("confirm %s: %v", s1.Kind, err)
+	}
+	r2, err := f2.Prepare(p.t.Context(), p.env, on)
+	if err != nil {
+		if s2.Family != faults.Resource || !errors.Is(err, faults.ErrUnsupported) {
+			p.t.Errorf("prepare %s during %s: %v", s2.Kind, s1.Kind, err)
+		}
+		return r1, r2, false
+	}
+	r2.ID = "second"
+	p.mustApply(s2.Effect, r2)
+	return r1, r2, true
+}
+
+// Overlap lets every two different kinds overlap, in every order of beginning and end.
+func Overlap(t *testing.T, specs []faults.Spec) {
+	t.Helper()
+	for _, s1 := range specs {
+		for _, s2 := range specs {
+			if s1.Kind == s2.Kind {
+				continue
+			}
+			for _, s := range stages() {
+				t.Run(fmt.Sprintf("%s and %s on %s", s1.Kind, s2.Kind, s.name), func(t *testing.T) {
+					f1, f2 := Example(t, s1), Example(t, s2)
+					synctest.Test(t, func(t *testing.T) { pair(open(t, s), s1, f1, s2, f2) })
+				})
+			}
+		}
+	}
+}
+
+// move is one step of a random sequence; Pick chooses among the kinds or the open faults.
+type move struct {
+	What string
+	Pick int
+	Wait time.Duration
+}
+
+// Sequences draws random sequences of prepare, apply, time, crash of the runner and undo over all kinds on one container;
+// when every fault has ended, the base is back.
+func Sequences(t *testing.T, specs []faults.Spec) {
+	t.Helper()
+	examples := make([]faults.Fault, len(specs))
+	for i, s := range specs {
+		examples[i] = Example(t, s)
+	}
+	moves := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) move {
+		return move{
+			What: rapid.SampledFrom([]string{"prepare", "prepare", "apply", "apply", "apply", "undo", "wait", "crash"}).Draw(rt, "what"),
+			Pick: rapid.IntRange(0, 1<<10).Draw(rt, "pick"),
+			Wait: time.Duration(rapid.IntRange(1, 300).Draw(rt, "ms")) * time.Millisecond,
+		}
+	}), 1, 20)
+	for _, s := range stages() {
+		t.Run(s.name, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				drawn := moves.Draw(rt, "moves")
+				var err error
+				synctest.Test(t, func(t *testing.T) {
+					q := sequence{play: open(t, s), specs: specs, examples: examples}
+					err = q.run(drawn)
+				})
+				if err != nil {
+					rt.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+type sequence struct {
+	play
+	specs    []faults.Spec
+	examples []faults.Fault
+	open     []running
+}
+
+// running is one prepared fault of a sequence.
+type running struct {
+	spec    faults.Spec
+	record  faults.Record
+	applied bool
+}
+
+func (q *sequence) run(moves []move) error {
+	for n, m := range moves {
+		var err error
+		switch {
+		case m.What == "prepare":
+			err = q.prepare(m.Pick%len(q.specs), n)
+		case m.What == "wait":
+			time.Sleep(m.Wait)
+		case m.What == "crash":
+			q.env, q.state = q.elsewhere()
+			q.state.Commit = q.commit()
+		case len(q.open) == 0:
+		case m.What == "apply":
+			err = q.apply(&q.open[m.Pick%len(q.open)])
+		case m.What == "undo":
+			err = q.end(m.Pick % len(q.open))
+		}
+		if err != nil {
+			return fmt.Errorf("move %d, %+v: %w", n, m, err)
+		}
+	}
+	for len(q.open) > 0 {
+		if err := q.end(moves[0].Pick % len(q.open)); err != nil {
+			return fmt.Errorf("at the end: %w", err)
+		}
+	}
+	if got := q.world.State(id); got != q.base {
+		return fmt.Errorf("the container is %+v and was %+v", got, q.base)
+	}
+	return nil
+}
+
+func (q *sequence) prepare(kind, n int) error {
+	r, err := q.examples[kind].Prepare(q.t.Context(), q.env, on)
+	if errors.Is(err, faults.ErrUnsupported) {
+		return nil
+	}
+	r.ID = fmt.Sprintf("%s-%d", q.specs[kind].Kind, n)
+	q.open = append(q.open, running{spec: q.specs[kind], record: r})
+	return err
+}
+
+func (q *sequence) apply(r *running) error {
+	if r.applied {
+		return nil
+	}
+	r.applied = true
+	if err := q.play.apply(r.spec.Effect, r.record); err != nil && !errors.Is(err, faults.ErrNoWitness) {
+		return err
+	}
+	return nil
+}
+
+func (q *sequence) end(i int) error {
+	r := q.open[i]
+	q.open = append(q.open[:i:i], q.open[i+1:]...)
+	if !r.applied {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(q.t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := faults.Undo(ctx, q.env, r.spec.Effect, r.record)
+	return err
+}

@@ -1,0 +1,334 @@
+// Package faulttest provides the conformance suite that every fault kind passes, and the fake world that it runs in.
+//
+// World behaves like Docker 20.10 on cgroup version 1 or 2 as far as faults can tell: restart policies, cgroups that are
+// made anew with each start, limits that hold back a load, signals that wait while a process is frozen. Time passes as
+// time.Now says, so inside testing/synctest nothing waits. A World is safe for concurrent use. The package is for tests
+// only and imports only faults of this module.
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/discompose/discompose/faults"
+)
+
+// Box is what a fake container is like. The zero value uses nothing and is never restarted.
+type Box struct {
+	ID        string
+	Policy    string        // restart policy; "" is "no"
+	Limits    faults.Limits // as the Compose file sets them
+	CPUs      float64       // what its processes would use
+	Resident  int64         // bytes that the kernel cannot take away
+	Cache     int64         // bytes of page cache that it would use
+	Processes int64
+	Survives  []string // signals that its PID 1 handles and lives on
+}
+
+// World is a fake engine with a fake agent.
+type World struct {
+	mu       sync.Mutex
+	version  int
+	boxes    map[string]*box
+	lastPID  int
+	changes  int
+	lie      bool
+	failAt   failure
+	failWith error
+}
+
+type failure uint8
+
+const (
+	never failure = iota
+	before
+	after
+)
+
+// NewWorld makes a world of one cgroup version (1 or 2) with running containers.
+func NewWorld(version int, boxes ...Box) *World {
+	w := &World{version: version, boxes: map[string]*box{}, lastPID: 1000}
+	for _, b := range boxes {
+		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}}
+		w.start(w.boxes[b.ID], time.Now())
+	}
+	return w
+}
+
+// Env is the world with its agent.
+func (w *World) Env(j faults.Journal) faults.Env {
+	env := w.APIOnly(j)
+	env.Host = host{w}
+	return env
+}
+
+// APIOnly is the world without an agent.
+func (w *World) APIOnly(j faults.Journal) faults.Env {
+	return faults.Env{Engine: engine{w}, Journal: j, Now: func() int64 { return time.Now().UnixNano() }}
+}
+
+// Lie makes every changing call succeed and do nothing.
+func (w *World) Lie(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lie = on
+}
+
+// FailNext makes the next changing call return err; the call takes effect first where effect is set.
+func (w *World) FailNext(effect bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failAt, w.failWith = before, err
+	if effect {
+		w.failAt = after
+	}
+}
+
+// Changes counts the changing calls so far.
+func (w *World) Changes() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changes
+}
+
+// Remove takes a container out of the world.
+func (w *World) Remove(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.boxes, id)
+}
+
+// State is what a fault may change of a container and must give back.
+type State struct {
+	Running, Paused bool
+	CPUQuota        int64 // µs per period in force; -1 is none
+	MemoryBytes     int64 // in force; math.MaxInt64 is none
+	PIDs            int64 // in force; math.MaxInt64 is none
+	Limits          faults.Limits
+	Holds           int // cgroup files that the agent writes again with each start
+}
+
+// State observes a container.
+func (w *World) State(id string) State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, err := w.find(id)
+	if err != nil {
+		return State{}
+	}
+	return State{b.running, b.paused, b.cg.quota, b.cg.memory, b.cg.pids, b.Limits, len(b.holds)}
+}
+
+// Exit ends PID 1 of a container with an exit code, as if it had crashed.
+func (w *World) Exit(id string, code int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b, err := w.find(id); err == nil {
+		w.die(b, code)
+	}
+}
+
+type box struct {
+	Box
+	running, paused, restarting bool
+	pid, exit, restarts         int
+	started, finished           time.Time
+	manual                      bool      // stopped through the engine: the policy does not act
+	dead                        time.Time // PID 1 has ended and the engine notices at this instant; zero while it lives
+	wake                        time.Time // the policy starts it at this instant
+	pending                     string    // a signal that waits for the thaw
+	holds                       map[string]string
+	cg                          cgroups
+}
+
+// cgroups are the limits in force and the kernel's counters; they live as long as one run of the container.
+type cgroups struct {
+	at                 time.Time
+	quota, period      int64
+	memory, pids       int64
+	cpu                time.Duration
+	periods, throttled float64
+	hits               float64
+	refused            int64
+}
+
+const (
+	notices = 5 * time.Millisecond   // from the end of a process until the engine knows
+	backOff = 100 * time.Millisecond // of the restart policy
+)
+
+func (w *World) find(id string) (*box, error) {
+	b := w.boxes[id]
+	if b == nil {
+		return nil, fmt.Errorf("%w: %s", faults.ErrGone, id)
+	}
+	w.advance(b, time.Now())
+	return b, nil
+}
+
+// advance lets time pass for one container.
+func (w *World) advance(b *box, now time.Time) {
+	b.count(now)
+	if !b.dead.IsZero() && !now.Before(b.dead) {
+		b.running, b.paused, b.pid, b.finished, b.cg = false, false, 0, b.dead, cgroups{quota: -1, memory: math.MaxInt64, pids: math.MaxInt64}
+		acts := b.Policy == "always" || b.Policy == "unless-stopped" || (b.Policy == "on-failure" && b.exit != 0)
+		if b.restarting = acts && !b.manual; b.restarting {
+			b.wake = b.dead.Add(backOff)
+		}
+		b.dead = time.Time{}
+	}
+	if b.restarting && !now.Before(b.wake) {
+		w.start(b, b.wake)
+		b.restarts++
+		b.count(now)
+	}
+}
+
+// count moves the counters on by the load since the last look.
+func (b *box) count(now time.Time) {
+	since := now.Sub(b.cg.at)
+	b.cg.at = now
+	if !b.running || b.paused || !b.dead.IsZero() || since <= 0 {
+		return
+	}
+	used := b.CPUs
+	if b.cg.quota > 0 {
+		periods := float64(since) / float64(time.Duration(b.cg.period)*time.Microsecond)
+		b.cg.periods += periods
+		if share := float64(b.cg.quota) / float64(b.cg.period); share < used {
+			used = share
+			b.cg.throttled += periods
+		}
+	}
+	b.cg.cpu += time.Duration(used * float64(since))
+	if b.Resident+b.Cache > b.cg.memory {
+		b.cg.hits += float64(since) / float64(10*time.Millisecond)
+	}
+}
+
+func (b *box) usage() int64 {
+	if !b.running {
+		return 0
+	}
+	return min(b.Resident+b.Cache, b.cg.memory)
+}
+
+// start makes a new process in a new cgroup, whose limits are the engine's until the agent's holds are written again.
+func (w *World) start(b *box, now time.Time) {
+	w.lastPID++
+	b.running, b.paused, b.restarting, b.manual = true, false, false, false
+	b.pid, b.exit, b.started, b.dead, b.pending = w.lastPID, 0, now, time.Time{}, ""
+	b.cg = cgroups{at: now}
+	b.limit()
+	for _, file := range sorted(b.holds) {
+		if err := w.write(b, file, b.holds[file]); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// limit puts the engine's limits into the cgroup.
+func (b *box) limit() {
+	b.cg.quota, b.cg.period, b.cg.memory, b.cg.pids = -1, 100_000, math.MaxInt64, math.MaxInt64
+	l := b.Limits
+	switch {
+	case l.NanoCPUs > 0:
+		b.cg.quota = l.NanoCPUs / 10_000
+	case l.CPUQuota > 0:
+		b.cg.quota = l.CPUQuota
+	}
+	if l.CPUPeriod > 0 {
+		b.cg.period = l.CPUPeriod
+	}
+	if l.MemoryBytes > 0 {
+		b.cg.memory = l.MemoryBytes
+	}
+	if l.PIDs > 0 {
+		b.cg.pids = l.PIDs
+	}
+}
+
+// signal delivers a signal to PID 1; a frozen process takes it when it thaws.
+func (w *World) signal(b *box, name string) {
+	if b.paused && w.version == 1 {
+		b.pending = name
+		return
+	}
+	codes := map[string]int{"SIGKILL": 137, "SIGTERM": 143, "SIGSEGV": 139}
+	if name != "SIGKILL" && slices.Contains(b.Survives, name) {
+		return
+	}
+	code, ok := codes[name]
+	if !ok {
+		code = 129
+	}
+	w.die(b, code)
+}
+
+func (w *World) die(b *box, code int) {
+	if b.running && b.dead.IsZero() {
+		b.exit, b.dead = code, time.Now().Add(notices)
+	}
+}
+
+func (w *World) thaw(b *box) {
+	b.paused = false
+	if name := b.pending; name != "" {
+		b.pending = ""
+		w.signal(b, name)
+	}
+}
+
+// change runs one changing call: it honours Lie and FailNext, and takes a moment.
+func (w *World) change(ctx context.Context, id string, f func(*box) error) error {
+	if err := faults.Pause(ctx, time.Millisecond); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, err := w.find(id)
+	if err != nil {
+		return err
+	}
+	w.changes++
+	at, with := w.failAt, w.failWith
+	w.failAt, w.failWith = never, nil
+	if at == before {
+		return with
+	}
+	if !w.lie {
+		if err := f(b); err != nil {
+			return err
+		}
+	}
+	return with
+}
+
+// gone lets the world go on until the engine knows that PID 1 has ended.
+func (w *World) gone(ctx context.Context, id string) error {
+	for {
+		w.mu.Lock()
+		b, err := w.find(id)
+		up := err == nil && b.running && !w.lie
+		w.mu.Unlock()
+		if err != nil || !up {
+			return err
+		}
+		if err := faults.Pause(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func sorted(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

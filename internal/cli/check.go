@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/discompose/discompose/oracle"
+	"github.com/discompose/discompose/reports"
+	"github.com/discompose/discompose/runner"
+)
+
+// runDir resolves a command's RUN argument; none is the latest run.
+func (a *app) runDir(args []string) (string, error) {
+	path := filepath.Join(a.runsDir, "latest")
+	if len(args) > 0 {
+		path = args[0]
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			path = filepath.Join(a.runsDir, args[0])
+		}
+	}
+	if _, err := os.Stat(filepath.Join(path, "run.json")); err != nil {
+		return "", &usageError{fmt.Errorf("%s is not a run directory: %w", path, err)}
+	}
+	return path, nil
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [RUN]", Short: "Judge a stored run again (default: the latest)", Args: usageArgs(cobra.MaximumNArgs(1)),
+		Long: "Judge a stored run again, from its ledger and the rules stored with it, and print its report. The exit code is the verdict's.",
+		RunE: func(c *cobra.Command, args []string) error { return a.check(c.Context(), args) },
+	}
+}
+
+func (a *app) check(ctx context.Context, args []string) error {
+	dir, err := a.runDir(args)
+	if err != nil {
+		return err
+	}
+	j, err := runner.JudgeRun(ctx, dir, nil)
+	if err != nil {
+		return err
+	}
+	if err := runner.WriteReports(ctx, dir); err != nil {
+		return err
+	}
+	rec, err := reports.Load(dir)
+	if err != nil {
+		return err
+	}
+	a.exit = exitOfOutcome(runner.Outcome{Judged: true, Judgement: j})
+	return reports.Text(a.Out, rec)
+}
+
+func (a *app) reportCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use: "report [RUN]", Short: "Print the report of a stored run (default: the latest)", Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error { return a.report(args, format) },
+	}
+	c.Flags().StringVar(&format, "format", "markdown", "markdown, json or text")
+	return c
+}
+
+func (a *app) report(args []string, format string) error {
+	formats := map[string]func(io.Writer, *reports.Record) error{"markdown": reports.Markdown, "json": reports.JSON, "text": reports.Text}
+	write, ok := formats[format]
+	if !ok {
+		return &usageError{fmt.Errorf("--format %q: use markdown, json or text", format)}
+	}
+	dir, err := a.runDir(args)
+	if err != nil {
+		return err
+	}
+	rec, err := reports.Load(dir)
+	if err != nil {
+		return err
+	}
+	if rec.Judgement.Verdict == oracle.Inconclusive && rec.Judgement.Primary == "" {
+		fmt.Fprintln(a.Err, "discompose: this run was not judged; discompose check judges it")
+	}
+	return write(a.Out, rec)
+}

@@ -1,0 +1,136 @@
+// Package cli provides the command line: one file per command, and the only place that maps errors to exit codes.
+//
+// It is the only package that knows the command library. Every command is an options struct, a constructor, and a
+// function that runs it. Main is called once for each process.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/fatih/color"
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/discompose/discompose/runner"
+)
+
+// Streams are the process' standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// app is what every command is given.
+type app struct {
+	Streams
+	runsDir string
+	noColor bool
+	verbose bool
+	exit    Exit            // what a command that ended without an error exits with
+	hurry   context.Context //nolint:containedctx // ends at the second SIGINT
+}
+
+// Main runs the command line and returns the exit code.
+func Main(ctx context.Context, args []string, s Streams) (code Exit) {
+	a := &app{Streams: s}
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(s.Err, "discompose: bug: %v\n%s\nThis is a bug in discompose. `discompose heal --all` undoes what the run left.\n", p, debug.Stack())
+			code = ExitBug
+		}
+	}()
+	ctx, a.hurry = signals(ctx)
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return a.exit
+	}
+	if text := err.Error(); text != "" {
+		for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+			fmt.Fprintln(s.Err, "discompose: "+line)
+		}
+	}
+	return Worst(exitOf(err), a.exit)
+}
+
+// signals cancels the first context with runner.ErrInterrupted at the first SIGINT or SIGTERM, and the second context at
+// the second one.
+func signals(parent context.Context) (ctx, hurry context.Context) {
+	ctx, cancel := context.WithCancelCause(parent)
+	hurry, hurried := context.WithCancel(parent)
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ch
+		cancel(runner.ErrInterrupted)
+		<-ch
+		hurried()
+	}()
+	return ctx, hurry
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "discompose",
+		Short: "Disturb a Docker Compose environment and judge what it did",
+		Long: `discompose starts a Docker Compose environment, applies faults to it from a TOML scenario while a workload runs, checks
+every acknowledged operation against a ledger, and ends with a verdict and a report.
+
+Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engine or environment never ready,
+70 a bug in discompose, 75 something could not be undone (run the heal command that is printed), 130 interrupted.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().StringVar(&a.runsDir, "runs-dir", "runs", "folder of the run directories")
+	root.PersistentFlags().BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR does the same)")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is seen, not only what changes")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w (see discompose %s --help)", err, c.Name())}
+	})
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		if a.noColor {
+			color.NoColor = true
+		}
+	}
+	root.AddCommand(a.runCommand(), a.planCommand(), a.validateCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
+		a.checkCommand(), a.reportCommand(), a.healCommand(), a.pruneCommand(), a.versionCommand())
+	root.AddCommand(a.hidden()...)
+	return root
+}
+
+// logger is the one logger of the process.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+}
+
+// terminal reports whether a writer is a terminal that understands control codes.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+}
+
+// args wraps a cobra check so that its errors exit 64.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return &usageError{fmt.Errorf("%w (see discompose %s --help)", err, c.Name())}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/runner"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var set []string
+	var probe bool
+	c := &cobra.Command{
+		Use:   "plan SCENARIO",
+		Short: "Print what a run would do, without doing it",
+		Long: `Print what a run would do: services, what isolation changes, the timeline with targets and mechanisms. It reads files
+only; with --probe it also asks the engine, read-only, which mechanism this host has for each fault.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args[0], set, probe) },
+	}
+	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario (repeatable)")
+	c.Flags().BoolVar(&probe, "probe", false, "ask the engine which mechanisms it has")
+	return c
+}
+
+func (a *app) plan(ctx context.Context, name string, set []string, probe bool) error {
+	s, project, err := load(ctx, name, set)
+	if err != nil {
+		return err
+	}
+	var facts *faults.Facts
+	if probe {
+		found, err := probeHost(ctx)
+		if err != nil {
+			return err
+		}
+		facts = &found.facts
+	}
+	var isolation []string
+	var services []compose.Service
+	if project != nil {
+		changes, err := project.Isolate(compose.IsolateOptions{Project: "dc" + "00000000", Run: "00000000", Share: s.Environment.Share, Publish: s.Environment.Publish})
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			isolation = append(isolation, c.String())
+		}
+		services = project.Services()
+	}
+	p, err := runner.NewPlan(s, runner.ServicesOf(services), isolation, facts, seedOf(s))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(a.Out, p)
+	return err
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	var set []string
+	c := &cobra.Command{
+		Use:   "validate SCENARIO...",
+		Short: "Check scenarios and their Compose files; prints every error at once",
+		RunE: func(c *cobra.Command, args []string) error {
+			names, err := named(args, nil)
+			if err != nil {
+				return err
+			}
+			return a.validate(c.Context(), names, set)
+		},
+	}
+	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario (repeatable)")
+	return c
+}
+
+func (a *app) validate(ctx context.Context, names, set []string) error {
+	var first error
+	for _, name := range names {
+		_, _, err := load(ctx, name, set)
+		if err != nil {
+			fmt.Fprintln(a.Err, err)
+			first = firstOf(first, err)
+			continue
+		}
+		fmt.Fprintf(a.Out, "%s: valid\n", name)
+	}
+	if first != nil {
+		a.exit = exitOf(first)
+	}
+	return nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+package oracle
+
+// JudgeWith is Judge with other checkers.
+var JudgeWith = judge

@@ -1,0 +1,219 @@
+package oracle
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/discompose/discompose/ledger"
+)
+
+// DecodeRules reads the rules that a run carries in run.json.
+func DecodeRules(run ledger.Run) (Rules, error) {
+	var r Rules
+	if err := json.Unmarshal(run.Rules, &r); err != nil {
+		return Rules{}, fmt.Errorf("read the rules of run %s: %w", run.ID, err)
+	}
+	return r, nil
+}
+
+// Judge judges a run: checks with their self-tests, windows with their guards, availability, recovery, probes and
+// crashes, and from all findings the verdict. It does not change h. The same history and rules give the same judgement,
+// unless a check's time-out or the end of ctx cuts it short, which is a finding (checker-unknown).
+func Judge(ctx context.Context, h *ledger.History, rules Rules) Judgement {
+	return judge(ctx, h, rules, Checkers())
+}
+
+func judge(ctx context.Context, h *ledger.History, rules Rules, checkers map[string]Checker) Judgement {
+	x := newIndex(h, rules)
+	s := newSpan(h, x)
+	j := Judgement{Windows: windows(h, x, s), Results: []Result{}}
+	j.Overall = x.stats(interval{s.base, s.end}, x.overall()...)
+	c := &court{h: h, x: x, span: s, windows: j.Windows}
+	c.announced()
+	for _, rule := range rules.Checks {
+		r := runCheck(ctx, checkers, h, rule)
+		j.Results = append(j.Results, r)
+		c.take(r)
+		for _, m := range r.Mutants {
+			switch m.Fate {
+			case Convicted:
+				j.Convicted++
+				j.Tried++
+			case Survived:
+				j.Tried++
+			case NotTried, TimedOut:
+			}
+		}
+	}
+	c.witnesses()
+	c.guards()
+	c.crashes()
+	c.hangs()
+	c.availability()
+	c.errorsOutside()
+	c.probes()
+	j.Findings = settleFindings(c.findings, rules.Expect, c.errors())
+	j.Primary = j.Findings[0].Class
+	j.Verdict = j.Primary.Verdict()
+	return j
+}
+
+// overall lists the workloads, or the probes where there is no workload.
+func (x *index) overall() []string {
+	if names := observers(x.rules.Workloads); len(names) > 0 {
+		return names
+	}
+	return observers(x.rules.Probes)
+}
+
+// court collects the findings of one judgement.
+type court struct {
+	h        *ledger.History
+	x        *index
+	span     span
+	windows  []Window
+	findings []Finding
+	short    bool // the run did not come to its end: what is missing, or failed on the way out, proves nothing
+}
+
+func (c *court) find(class Class, format string, args ...any) {
+	if c.short && (class == NoWitness || class == TooFewOps || class == CheckerUnknown) {
+		return // a consequence of the end, which is announced
+	}
+	f := Finding{class, fmt.Sprintf(format, args...)}
+	if !slices.Contains(c.findings, f) {
+		c.findings = append(c.findings, f)
+	}
+}
+
+// announced takes the findings that the runner itself made: events of source "runner" whose type is a class that is no
+// pass.
+func (c *court) announced() {
+	short := false
+	for _, e := range c.h.Events {
+		class := Class(e.Type)
+		if e.Source != "runner" || !slices.Contains(Classes(), class) || class.Verdict() == Pass {
+			continue
+		}
+		c.find(class, "%s", cmp.Or(e.Detail, "the runner reports it"))
+		switch class {
+		case Interrupted, AgentLost, NoSteadyState, NotSupported:
+			short = true
+		default:
+		}
+	}
+	c.short = short
+}
+
+// runCheck runs one check and the self-test of its checker, each within the check's time-out.
+func runCheck(ctx context.Context, checkers map[string]Checker, h *ledger.History, rule CheckRule) (r Result) {
+	r = Result{Check: rule.Kind, Workload: rule.Workload, Counts: map[string]int64{}, Violations: []Violation{}, Mutants: []Mutant{}}
+	c, ok := checkers[rule.Kind]
+	if !ok {
+		r.Findings = []Finding{{CheckerUnknown, fmt.Sprintf("this build has no checker %q", rule.Kind)}}
+		return r
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.Verdict = Merge(r.Verdict, Inconclusive)
+			r.Findings = append(r.Findings, Finding{CheckerUnknown, fmt.Sprintf("the %s check of %s panicked: %v", rule.Kind, rule.Workload, p)})
+		}
+	}()
+	within := func() (context.Context, context.CancelFunc) {
+		if rule.Timeout <= 0 {
+			return context.WithCancel(ctx)
+		}
+		d := time.Duration(rule.Timeout)
+		return context.WithTimeoutCause(ctx, d, fmt.Errorf("it took longer than %s", d))
+	}
+	cctx, cancel := within()
+	defer cancel()
+	r = c.Check(cctx, h, rule.Workload)
+	sctx, stop := within()
+	defer stop()
+	r.Mutants = selfTest(sctx, c, h, r, h.Run.Seed)
+	return r
+}
+
+// take turns the result of a check into findings.
+func (c *court) take(r Result) {
+	for _, f := range r.Findings {
+		c.find(f.Class, "%s", f.Reason)
+	}
+	if r.Verdict != Pass && len(r.Findings) == 0 {
+		c.find(CheckerUnknown, "the %s check of %s is %s without a reason", r.Check, r.Workload, strings.ToLower(r.Verdict.String()))
+	}
+	var survived []string
+	for _, m := range r.Mutants {
+		if m.Fate == Survived {
+			survived = append(survived, fmt.Sprintf("%s (%s)", m.Name, m.Note))
+		}
+	}
+	if len(survived) > 0 {
+		c.find(JudgeUnproven, "the %s check of %s did not convict: %s", r.Check, r.Workload, strings.Join(survived, "; "))
+	}
+}
+
+// settleFindings orders the findings by precedence, weighs them against what the scenario expects, and adds the class of
+// a pass. It is never empty.
+func settleFindings(found []Finding, expect string, errors []string) []Finding {
+	order := Classes()
+	slices.SortStableFunc(found, func(a, b Finding) int {
+		return cmp.Compare(slices.Index(order, a.Class), slices.Index(order, b.Class))
+	})
+	want := Class(expect)
+	if expect == "pass" {
+		want = ""
+	}
+	unproven := slices.IndexFunc(found, func(f Finding) bool { return f.Class.Verdict() == Inconclusive })
+	switch {
+	case len(found) > 0 && found[0].Class == want && unproven >= 0:
+		// The weakness is there, but a pass needs an experiment that proves something.
+		return append(slices.Clone(found[unproven:]), found[:unproven]...)
+	case len(found) > 0 && found[0].Class == want && want.Verdict() == Fail:
+		return append([]Finding{{AsExpected, fmt.Sprintf("%s appeared, as the scenario expects: %s", want, found[0].Reason)}}, found...)
+	case len(found) > 0:
+		return found
+	}
+	held := Finding{Clean, "every check, probe and gate held, without any error"}
+	if len(errors) > 0 {
+		held = Finding{Degraded, "it held, with " + strings.Join(errors, ", ")}
+	}
+	if want != "" && want != held.Class {
+		return []Finding{{Unexpected, fmt.Sprintf("the scenario expects %s, and it did not appear: %s", want, held.Reason)}}
+	}
+	return []Finding{held}
+}
+
+// errors lists what keeps a passing run from being clean.
+func (c *court) errors() []string {
+	var out []string
+	for _, kind := range []struct {
+		noun, bad string
+		names     []string
+	}{{"operations", "failed", observers(c.x.rules.Workloads)}, {"probe evaluations", "did not hold", observers(c.x.rules.Probes)}} {
+		s := c.x.stats(interval{c.span.base, max(c.span.end, c.x.final)}, kind.names...)
+		if s.Failed > 0 {
+			out = append(out, fmt.Sprintf("%d of %d %s that %s", s.Failed, s.Invoked, kind.noun, kind.bad))
+		}
+		if s.Unknown > 0 {
+			out = append(out, fmt.Sprintf("%d of %d %s without a known outcome", s.Unknown, s.Invoked, kind.noun))
+		}
+	}
+	out = append(out, c.h.Run.Fallbacks...)
+	last := map[string]ledger.Gate{}
+	for _, g := range c.h.Gates {
+		last[g.Name] = g
+	}
+	for _, name := range observers(last) {
+		if !last[name].Held {
+			out = append(out, fmt.Sprintf("gate %s that did not hold", name))
+		}
+	}
+	return out
+}

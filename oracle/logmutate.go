@@ -1,0 +1,317 @@
+package oracle
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/discompose/discompose/ledger"
+)
+
+// Mutations implements Checker.
+func (Log) Mutations() []Mutation {
+	return []Mutation{
+		logMutation("lost acknowledged record", DataLoss, (*logPlot).lose),
+		logMutation("duplicate record", Duplicate, (*logPlot).duplicate),
+		logMutation("reordered records", Order, (*logPlot).reorder),
+		logMutation("moved record", Order, (*logPlot).move),
+		logMutation("corrupt body", Corruption, (*logPlot).corrupt),
+		logMutation("phantom record", Phantom, (*logPlot).phantom),
+		logMutation("failed record in the log", Phantom, (*logPlot).failed),
+		logMutation("gap in the offsets", DataLoss, (*logPlot).gap),
+		logMutation("skipped delivery", DataLoss, (*logPlot).skip),
+		logMutation("delivered record taken back", DataLoss, (*logPlot).takeBack),
+	}
+}
+
+// logPlot is a copy of a history to be changed, and what is eligible in it.
+type logPlot struct {
+	h        *ledger.History
+	workload string
+	rand     *rand.Rand
+	nextID   int64
+	ends     map[int32]int    // partition → the operation that ended its final read, with the highest offset
+	sent     map[int64]int    // value → its produce operation
+	landed   []int            // reads of acknowledged values at the acknowledged offset, before the end of their partition
+	ids      map[int64]bool   // operations that were changed
+	gone     map[int]bool     // operations to remove
+	reads    map[[2]int64]int // partition and offset → the first read
+}
+
+func logMutation(name string, class Class, change func(*logPlot) (note string, ok bool)) Mutation {
+	return Mutation{name, class, func(h *ledger.History, workload string, r *rand.Rand) (*ledger.History, []int64, string, bool) {
+		p := newLogPlot(h, workload, r)
+		note, ok := change(p)
+		if !ok {
+			return nil, nil, note, false
+		}
+		return p.finish(), p.changed(), note, true
+	}}
+}
+
+func newLogPlot(h *ledger.History, workload string, r *rand.Rand) *logPlot {
+	clone := *h
+	clone.Ops = slices.Clone(h.Ops)
+	p := &logPlot{h: &clone, workload: workload, rand: r, ends: map[int32]int{}, sent: map[int64]int{}, ids: map[int64]bool{}, gone: map[int]bool{}, reads: map[[2]int64]int{}}
+	for i := range p.h.Ops {
+		o := &p.h.Ops[i]
+		p.nextID = max(p.nextID, o.ID)
+		if o.Workload != workload {
+			continue
+		}
+		switch {
+		case o.Func == ledger.FuncProduce:
+			p.sent[o.Value] = i
+		case o.Func == ledger.FuncEnd && o.Outcome == ledger.OK:
+			if e, ok := p.ends[o.Partition]; !ok || o.Offset >= p.h.Ops[e].Offset {
+				p.ends[o.Partition] = i
+			}
+		}
+	}
+	for i := range p.h.Ops {
+		if o := &p.h.Ops[i]; o.Workload == workload && o.Func == ledger.FuncRead && o.Outcome == ledger.OK {
+			p.land(i, o)
+		}
+	}
+	return p
+}
+
+func (p *logPlot) land(i int, o *ledger.Op) {
+	at := [2]int64{int64(o.Partition), o.Offset}
+	if _, again := p.reads[at]; again {
+		return
+	}
+	p.reads[at] = i
+	end, ended := p.ends[o.Partition]
+	send, sent := p.sent[o.Value]
+	if !ended || !sent || o.Offset >= p.h.Ops[end].Offset {
+		return
+	}
+	if s := &p.h.Ops[send]; s.Outcome == ledger.OK && s.Partition == o.Partition && s.Offset == o.Offset {
+		p.landed = append(p.landed, i)
+	}
+}
+
+// pick returns the produce operation and the read of a random record that is where it should be.
+func (p *logPlot) pick() (send, read *ledger.Op, ok bool) {
+	if len(p.landed) == 0 {
+		return nil, nil, false
+	}
+	read = &p.h.Ops[p.landed[p.rand.IntN(len(p.landed))]]
+	return &p.h.Ops[p.sent[read.Value]], read, true
+}
+
+const noneLanded = "no acknowledged record was found by a complete final read"
+
+func (p *logPlot) touch(ops ...*ledger.Op) {
+	for _, o := range ops {
+		p.ids[o.ID] = true
+	}
+}
+
+func (p *logPlot) changed() []int64 {
+	out := make([]int64, 0, len(p.ids))
+	for id := range p.ids {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (p *logPlot) finish() *ledger.History {
+	if len(p.gone) > 0 {
+		kept := p.h.Ops[:0]
+		for i := range p.h.Ops {
+			if !p.gone[i] {
+				kept = append(kept, p.h.Ops[i])
+			}
+		}
+		p.h.Ops = kept
+	}
+	return p.h
+}
+
+// each calls f for every operation of a function in one partition at an offset for which at holds.
+func (p *logPlot) each(fn string, partition int32, at func(offset int64) bool, f func(i int, o *ledger.Op)) {
+	for i := range p.h.Ops {
+		o := &p.h.Ops[i]
+		if o.Workload == p.workload && o.Func == fn && o.Partition == partition && at(o.Offset) {
+			f(i, o)
+		}
+	}
+}
+
+func exactly(offset int64) func(int64) bool { return func(o int64) bool { return o == offset } }
+
+func (p *logPlot) remove(fn string, partition int32, offset int64) {
+	p.each(fn, partition, exactly(offset), func(i int, o *ledger.Op) {
+		p.touch(o)
+		p.gone[i] = true
+	})
+}
+
+func (p *logPlot) lose() (string, bool) {
+	send, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	p.touch(send)
+	p.remove(ledger.FuncRead, read.Partition, read.Offset)
+	return "removed " + valueName(read.Value) + " from the final read", true
+}
+
+// add appends a read behind the end of a partition and returns it; pointers into the history are stale after it.
+func (p *logPlot) add(partition int32, value int64) *ledger.Op {
+	end := p.ends[partition]
+	offset := p.h.Ops[end].Offset
+	p.each(ledger.FuncEnd, partition, exactly(offset), func(_ int, o *ledger.Op) {
+		p.touch(o)
+		o.Offset++
+	})
+	p.nextID++
+	extra := p.h.Ops[end]
+	extra.ID, extra.Func, extra.Value, extra.Offset, extra.Key = p.nextID, ledger.FuncRead, value, offset, ""
+	last := p.h.Ops[len(p.h.Ops)-1].Invoke
+	extra.Planned, extra.Invoke, extra.Complete = last, last, last
+	p.h.Ops = append(p.h.Ops, extra)
+	p.touch(&extra)
+	return &p.h.Ops[len(p.h.Ops)-1]
+}
+
+func (p *logPlot) duplicate() (string, bool) {
+	send, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	p.touch(send, read)
+	from := placeName(read)
+	extra := p.add(read.Partition, read.Value)
+	return fmt.Sprintf("repeated %s of %s at %s", valueName(extra.Value), from, placeName(extra)), true
+}
+
+// reorder swaps two records of one producer in a partition, with their acknowledgements and deliveries, so that their
+// order alone gives it away.
+func (p *logPlot) reorder() (string, bool) {
+	a, b, ok := p.pair()
+	if !ok {
+		return "no producer has two acknowledged records in one partition", false
+	}
+	av, bv := a.Value, b.Value
+	for _, side := range []struct {
+		at    int64
+		value int64
+	}{{a.Offset, bv}, {b.Offset, av}} {
+		for _, fn := range []string{ledger.FuncRead, ledger.FuncPoll} {
+			p.each(fn, a.Partition, exactly(side.at), func(_ int, o *ledger.Op) {
+				p.touch(o)
+				o.Value = side.value
+			})
+		}
+		send := &p.h.Ops[p.sent[side.value]]
+		p.touch(send)
+		send.Offset = side.at
+	}
+	return fmt.Sprintf("swapped %s and %s in partition %d", valueName(av), valueName(bv), a.Partition), true
+}
+
+func (p *logPlot) pair() (a, b *ledger.Op, ok bool) {
+	_, first, ok := p.pick()
+	if !ok {
+		return nil, nil, false
+	}
+	// Start at a random record, so that one producer with a single record does not decide.
+	start := p.rand.IntN(len(p.landed))
+	newest := map[[2]int64]int{}
+	for n := range p.landed {
+		i := p.landed[(start+n)%len(p.landed)]
+		o := &p.h.Ops[i]
+		key := [2]int64{o.Value >> 32, int64(o.Partition)}
+		if j, seen := newest[key]; seen && p.h.Ops[j].Value != o.Value {
+			return &p.h.Ops[j], o, true
+		}
+		newest[key] = i
+	}
+	return first, nil, false
+}
+
+// move swaps two records of one partition in the final read alone, so that the acknowledgements give it away.
+func (p *logPlot) move() (string, bool) {
+	a, b, ok := p.pair()
+	if !ok {
+		return "no producer has two acknowledged records in one partition", false
+	}
+	av, bv := a.Value, b.Value
+	p.touch(&p.h.Ops[p.sent[av]], &p.h.Ops[p.sent[bv]])
+	for at, value := range map[int64]int64{a.Offset: bv, b.Offset: av} {
+		p.each(ledger.FuncRead, a.Partition, exactly(at), func(_ int, o *ledger.Op) {
+			p.touch(o)
+			o.Value = value
+		})
+	}
+	return fmt.Sprintf("swapped %s and %s in the final read", valueName(av), valueName(bv)), true
+}
+
+func (p *logPlot) corrupt() (string, bool) {
+	_, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	p.each(ledger.FuncRead, read.Partition, exactly(read.Offset), func(_ int, o *ledger.Op) {
+		p.touch(o)
+		o.Sum = p.rand.Uint32() | 1
+	})
+	return "changed the body of " + valueName(read.Value), true
+}
+
+func (p *logPlot) phantom() (string, bool) {
+	_, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	stranger := read.Value>>32<<32 + 1
+	for _, known := p.sent[stranger]; known; _, known = p.sent[stranger] {
+		stranger += 1 << 32
+	}
+	extra := p.add(read.Partition, stranger)
+	return fmt.Sprintf("added %s at %s", valueName(stranger), placeName(extra)), true
+}
+
+// failed lets a record appear whose sending failed; without one it turns an acknowledgement into a failure.
+func (p *logPlot) failed() (string, bool) {
+	send, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	for i := range p.h.Ops {
+		o := &p.h.Ops[i]
+		if o.Workload != p.workload || o.Func != ledger.FuncProduce || o.Outcome != ledger.Failed {
+			continue
+		}
+		p.touch(o)
+		value := o.Value
+		extra := p.add(read.Partition, value)
+		return fmt.Sprintf("added %s, whose sending failed, at %s", valueName(value), placeName(extra)), true
+	}
+	p.touch(send, read)
+	send.Outcome, send.Error = ledger.Failed, "mutated"
+	return "turned the acknowledgement of " + valueName(read.Value) + " into a failure", true
+}
+
+// gap moves a random record and all behind it one offset up, with their acknowledgements and deliveries.
+func (p *logPlot) gap() (string, bool) {
+	_, read, ok := p.pick()
+	if !ok {
+		return noneLanded, false
+	}
+	partition, from := read.Partition, read.Offset
+	behind := func(offset int64) bool { return offset >= from }
+	for _, fn := range []string{ledger.FuncProduce, ledger.FuncRead, ledger.FuncPoll, ledger.FuncEnd} {
+		p.each(fn, partition, behind, func(_ int, o *ledger.Op) {
+			if o.Offset == from {
+				p.touch(o)
+			}
+			o.Offset++
+		})
+	}
+	return fmt.Sprintf("left partition %d without offset %d", partition, from), true
+}

@@ -1,0 +1,64 @@
+package oracle
+
+import (
+	"slices"
+
+	"github.com/discompose/discompose/ledger"
+)
+
+// What a scenario expects of a probe inside the windows of the faults that it observes.
+const (
+	mustHold = "must-hold"
+	mustFail = "must-fail"
+)
+
+// probes holds each probe against its hypothesis. Outside of faults and their recovery every probe must hold. Inside the
+// windows of the faults that it observes,
+//
+//   - must-hold: every evaluation that starts there must hold, and so it must in the recovery;
+//   - must-fail: every evaluation that starts and returns there must fail, and at least one that starts there;
+//   - may-fail: anything goes.
+func (c *court) probes() {
+	if c.short {
+		return
+	}
+	for _, name := range observers(c.x.rules.Probes) {
+		during := c.x.rules.Probes[name].During
+		excused := c.excused(name, func(f ledger.Fault) bool {
+			return during != mustHold || !slices.Contains(c.x.observersOf(f), name)
+		})
+		if n, first := c.unexcused(name, excused); n > 0 {
+			where := "outside every fault and its recovery"
+			if during == mustHold {
+				where = "where it must hold"
+			}
+			c.find(Unavailable, "probe %s failed %s %s, first evaluation %d: %s", name, times(n), where, first.ID, errorText(first))
+		}
+		if during == mustFail {
+			c.mustFail(name)
+		}
+	}
+}
+
+func (c *court) mustFail(name string) {
+	for _, w := range c.windows {
+		if !slices.Contains(c.x.observersOf(w.Fault), name) {
+			continue
+		}
+		inside := interval{w.From + c.span.err, w.To - c.span.err}
+		started, held, failed := 0, 0, 0
+		for _, i := range c.x.invoked(name, inside) {
+			o := &c.x.ops[i]
+			started++
+			switch {
+			case o.Outcome != ledger.OK:
+				failed++
+			case inside.has(o.Complete):
+				held++
+			}
+		}
+		if held > 0 || (started > 0 && failed == 0) {
+			c.find(Unavailable, "probe %s must fail while %s holds, and of %d evaluations %d failed", name, title(w.Fault), started, failed)
+		}
+	}
+}

@@ -1,0 +1,295 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/discompose/discompose/agent"
+	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/scenarios"
+	"github.com/discompose/discompose/workload"
+)
+
+// clientConn is one client container and what it runs.
+type clientConn struct {
+	conn      *agent.Conn
+	name      string
+	workloads []workload.Config
+	probes    []workload.ProbeConfig
+}
+
+// fleet is every client container of a run, and the probes that the runner evaluates itself.
+type fleet struct {
+	r       *run
+	clients []*clientConn
+	local   sync.WaitGroup
+	stop    context.CancelFunc // ends the runner's own probes
+}
+
+// startFleet starts the client containers and makes them ready to run: connected, configured, topics there.
+func (r *run) startFleet(ctx context.Context, image string) (*fleet, error) {
+	f := &fleet{r: r}
+	specs, err := r.clientSpecs()
+	if err != nil {
+		return nil, err
+	}
+	networks, err := r.env.Networks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the project's networks: %w", err)
+	}
+	var ids []string
+	for _, n := range networks {
+		ids = append(ids, n.ID)
+	}
+	for _, c := range specs {
+		c.conn, _, err = agent.StartClient(ctx, r.engine.Docker(), agent.ClientOptions{
+			Image: image, Name: r.info.Project + "-discompose-" + c.name, Run: r.info.ID, Project: r.info.Project, Networks: ids,
+			OnEvent: func(e agent.Event) { r.clientEvent(c, e) },
+		})
+		if err != nil {
+			return f, fmt.Errorf("start client %s: %w", c.name, err)
+		}
+		f.clients = append(f.clients, c)
+		if err := c.conn.Call(ctx, workload.OpConfigure, workload.ClientConfig{Workloads: c.workloads, Probes: c.probes}, nil); err != nil {
+			return f, fmt.Errorf("configure client %s: %w", c.name, err)
+		}
+	}
+	return f, nil
+}
+
+// clientSpecs lays workloads out over client containers, and puts all probes that need the project's network into one.
+func (r *run) clientSpecs() ([]*clientConn, error) {
+	s := r.o.Scenario
+	var out []*clientConn
+	for _, name := range sortedKeys(s.Workload) {
+		w := s.Workload[name]
+		options, err := json.Marshal(w.Options)
+		if err != nil {
+			return nil, fmt.Errorf("encode options of workload %s: %w", name, err)
+		}
+		first, containers := 0, max(w.Containers, 1)
+		for i := range containers {
+			clients := w.Clients / containers
+			if i < w.Clients%containers {
+				clients++
+			}
+			if clients == 0 {
+				continue
+			}
+			cfg := workload.Config{
+				Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first,
+				Rate: w.Rate * float64(clients) / float64(w.Clients), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options,
+			}
+			first += clients
+			label := name
+			if containers > 1 {
+				label = fmt.Sprintf("%s-%d", name, i+1)
+			}
+			out = append(out, &clientConn{name: label, workloads: []workload.Config{cfg}})
+		}
+	}
+	probes := &clientConn{name: "probes"}
+	for _, name := range sortedKeys(s.Probe) {
+		if p := s.Probe[name]; p.Kind == "tcp" || p.Kind == "http" {
+			probes.probes = append(probes.probes, probeConfig(name, p))
+		}
+	}
+	if len(probes.probes) > 0 {
+		out = append(out, probes)
+	}
+	return out, nil
+}
+
+func probeConfig(name string, p scenarios.Probe) workload.ProbeConfig {
+	return workload.ProbeConfig{
+		Name: name, Kind: p.Kind, Target: p.Target, Every: p.Every.Std().Nanoseconds(), Timeout: p.Timeout.Std().Nanoseconds(),
+		Method: p.Method, Body: p.Body, Status: p.Status, Match: p.Match,
+	}
+}
+
+// clientEvent takes what a client container tells.
+func (r *run) clientEvent(c *clientConn, e agent.Event) {
+	switch e.Name {
+	case workload.EventOps:
+		ops, err := ledger.DecodeOps(e.Data)
+		if err != nil {
+			r.o.Log.Error("decode operations", "client", c.name, "err", err)
+			return
+		}
+		r.ingest(ops)
+	case workload.EventNote:
+		var note ledger.Event
+		if err := json.Unmarshal(e.Data, &note); err != nil {
+			r.o.Log.Error("decode note", "client", c.name, "err", err)
+			return
+		}
+		if err := r.store.AddEvent(note); err != nil {
+			r.o.Log.Error("record note", "client", c.name, "err", err)
+		}
+	}
+}
+
+// ingest takes operations from any source into the ledger and the tracker.
+func (r *run) ingest(ops []ledger.Op) {
+	if err := r.store.Append(ops); err != nil {
+		r.o.Log.Error("append operations", "err", err)
+		return
+	}
+	r.track.add(ops)
+}
+
+// setup prepares every workload's target: topics and the like.
+func (f *fleet) setup(ctx context.Context) error {
+	done := map[string]bool{}
+	for _, c := range f.clients {
+		for _, w := range c.workloads {
+			if done[w.Name] {
+				continue
+			}
+			done[w.Name] = true
+			if err := c.conn.Call(ctx, workload.OpSetup, workload.Named{Workload: w.Name}, nil); err != nil {
+				return fmt.Errorf("set up workload %s: %w", w.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// start begins all workloads and probes.
+func (f *fleet) start(ctx context.Context) error {
+	lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f.stop = cancel
+	for _, name := range sortedKeys(f.r.o.Scenario.Probe) {
+		p := f.r.o.Scenario.Probe[name]
+		eval, err := f.localProbe(lctx, name, p)
+		if err != nil {
+			return err
+		}
+		if eval == nil {
+			continue
+		}
+		f.local.Go(func() {
+			workload.RunProbe(lctx, probeConfig(name, p), eval, f.r.clock.now, f.r.ingest)
+		})
+	}
+	for _, c := range f.clients {
+		if err := c.conn.Call(ctx, workload.OpStart, nil, nil); err != nil {
+			return fmt.Errorf("start client %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// drain ends the workloads; those of their operations that never return are recorded as unknown.
+func (f *fleet) drain(ctx context.Context) error {
+	return f.eachWorkload(ctx, workload.OpStop)
+}
+
+// final makes the closing reads of every workload.
+func (f *fleet) final(ctx context.Context) error {
+	return f.eachWorkload(ctx, workload.OpFinal)
+}
+
+func (f *fleet) eachWorkload(ctx context.Context, op string) error {
+	var errs []error
+	done := map[string]bool{}
+	for _, c := range f.clients {
+		for _, w := range c.workloads {
+			if op == workload.OpFinal && done[w.Name] {
+				continue
+			}
+			done[w.Name] = true
+			if err := c.conn.Call(ctx, op, workload.Named{Workload: w.Name}, nil); err != nil {
+				errs = append(errs, fmt.Errorf("%s workload %s: %w", op, w.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// close ends the clients' streams: their containers leave.
+func (f *fleet) close() {
+	if f == nil {
+		return
+	}
+	if f.stop != nil {
+		f.stop()
+		f.local.Wait()
+	}
+	for _, c := range f.clients {
+		if err := c.conn.Close(); err != nil {
+			f.r.o.Log.Debug("close client", "client", c.name, "err", err)
+		}
+	}
+	f.clients = nil
+}
+
+// followed is a service whose output is read into the ledger: it carries the label io.discompose.ops=<workload>.
+func (r *run) followOps(ctx context.Context, services []compose.Service) {
+	for _, s := range services {
+		name := s.Labels[labelOps]
+		if name == "" {
+			continue
+		}
+		r.background.Go(func() {
+			err := r.env.FollowLogs(ctx, s.Name, func(line string, _ time.Time) {
+				ops, ok := workload.ParseConsumeLine([]byte(line))
+				if !ok {
+					return
+				}
+				for i := range ops {
+					ops[i].Workload = name
+				}
+				r.polled.add(ops)
+				r.ingest(ops)
+			})
+			if err != nil && ctx.Err() == nil {
+				r.say(Event{Kind: EventWarn, Text: fmt.Sprintf("read the output of %s: %v", s.Name, err)})
+			}
+		})
+	}
+}
+
+// positions follows how far each partition was read by group consumers, and where the final read ended.
+type positions struct {
+	mu     sync.Mutex
+	polled map[string]int64 // workload/partition → next offset
+	ends   map[string]int64
+}
+
+func (p *positions) add(ops []ledger.Op) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.polled == nil {
+		p.polled, p.ends = map[string]int64{}, map[string]int64{}
+	}
+	for _, o := range ops {
+		key := fmt.Sprintf("%s/%d", o.Workload, o.Partition)
+		switch o.Func {
+		case ledger.FuncPoll:
+			p.polled[key] = max(p.polled[key], o.Offset+1)
+		case ledger.FuncEnd:
+			p.ends[key] = o.Offset
+		}
+	}
+}
+
+// behind lists the partitions in which a consumer that polled at all has not come to the end, sorted.
+func (p *positions) behind() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for key, end := range p.ends {
+		if at := p.polled[key]; at < end && len(p.polled) > 0 {
+			out = append(out, fmt.Sprintf("%s at %d of %d", key, at, end))
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,196 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/oracle"
+	"github.com/discompose/discompose/reports"
+)
+
+func encodeRules(p *Plan) (json.RawMessage, error) {
+	raw, err := json.Marshal(rulesOf(p))
+	if err != nil {
+		return nil, fmt.Errorf("encode rules: %w", err)
+	}
+	return raw, nil
+}
+
+// conclude saves what happened, judges it and writes the reports. stage is what ended the story early, nil if nothing
+// did; it comes back as err where no verdict can be given for it.
+func (r *run) conclude(ctx context.Context, stage error) (j oracle.Judgement, judged bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), judgeBudget)
+	defer cancel()
+	if r.o.Hurry != nil {
+		defer context.AfterFunc(r.o.Hurry, cancel)()
+	}
+	if stage != nil {
+		r.say(Event{Kind: EventWarn, Text: stage.Error()})
+		class, ok := classOf(stage)
+		if !ok {
+			return j, false, errors.Join(stage, r.save(ctx))
+		}
+		r.note("runner", string(class), "", stage.Error())
+	}
+	r.phase("judge")
+	if err := r.save(ctx); err != nil {
+		return j, false, err
+	}
+	if len(r.info.Rules) == 0 { // not even a plan: refused for what this host cannot do, or interrupted
+		class, _ := classOf(stage)
+		j = oracle.Judgement{Primary: class, Findings: []oracle.Finding{{Class: class, Reason: stage.Error()}}}
+		err = writeJudgement(r.dir.Path, j)
+	} else {
+		j, err = JudgeRun(ctx, r.dir.Path, r.store)
+	}
+	if err != nil {
+		return j, false, err
+	}
+	r.phase("report")
+	return j, true, WriteReports(ctx, r.dir.Path)
+}
+
+// save makes everything that was recorded durable: logs before teardown, the ledger before it is judged.
+func (r *run) save(ctx context.Context) error {
+	r.fleet.close()
+	var errs []error
+	if r.env != nil {
+		if err := r.env.SaveLogs(ctx, r.dir.Path); err != nil {
+			r.say(Event{Kind: EventWarn, Text: "save logs: " + err.Error()})
+		}
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.Flush(ctx))
+	}
+	r.info.Finished = time.Now().UTC().Format(time.RFC3339)
+	return errors.Join(append(errs, ledger.WriteRun(r.dir.Path, r.info))...)
+}
+
+// JudgeRun judges a stored run and keeps the judgement beside it. store is the run's open ledger, or nil to open it.
+func JudgeRun(ctx context.Context, dir string, store *ledger.Store) (oracle.Judgement, error) {
+	info, err := ledger.ReadRun(dir)
+	if err != nil {
+		return oracle.Judgement{}, err
+	}
+	var rules oracle.Rules
+	if err := json.Unmarshal(info.Rules, &rules); err != nil {
+		return oracle.Judgement{}, fmt.Errorf("read the rules of %s: %w", dir, err)
+	}
+	if store == nil {
+		if store, err = ledger.Open(dir); err != nil {
+			return oracle.Judgement{}, err
+		}
+		defer store.Close() //nolint:errcheck // opened to read
+	}
+	history, err := store.Load(ctx, info)
+	if err != nil {
+		return oracle.Judgement{}, err
+	}
+	j := oracle.Judge(ctx, history, rules)
+	return j, writeJudgement(dir, j)
+}
+
+func writeJudgement(dir string, j oracle.Judgement) error {
+	raw, err := json.MarshalIndent(j, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode judgement: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, reports.FileJudgement), append(raw, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write judgement: %w", err)
+	}
+	return nil
+}
+
+// WriteReports writes every report that has a file into a run directory.
+func WriteReports(ctx context.Context, dir string) error {
+	record, err := reports.LoadContext(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range reports.Formats() {
+		if f.File == "" {
+			continue
+		}
+		var buf bytes.Buffer
+		if err := f.Write(&buf, record); err != nil {
+			return fmt.Errorf("write %s: %w", f.File, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.File), buf.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", f.File, err)
+		}
+	}
+	return nil
+}
+
+// teardown removes everything that the run made. Its error says what is left.
+func (r *run) teardown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, teardownBudget)
+	defer cancel()
+	r.phase("down")
+	r.fleet.close()
+	if r.env != nil && r.plan != nil {
+		if err := r.steps(ctx, r.o.Scenario.Teardown, "teardown"); err != nil {
+			r.say(Event{Kind: EventWarn, Text: err.Error()})
+		}
+	}
+	if r.stopBack != nil {
+		r.stopBack()
+	}
+	dirty := r.remove(ctx)
+	r.background.Wait()
+	r.closeFiles()
+	if dirty == nil {
+		dirty = unregister(r.dir.ID)
+	}
+	return dirty
+}
+
+// remove takes the environment, the clients and the agent away.
+func (r *run) remove(ctx context.Context) error {
+	if r.engine == nil {
+		return nil
+	}
+	var errs []error
+	if r.env != nil && !r.info.Attached && !r.o.Keep {
+		if err := r.env.Down(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("take the environment down: %w", err))
+		}
+	}
+	if r.host != nil {
+		if err := r.host.bye(ctx); err != nil {
+			r.o.Log.Debug("end the agent", "err", err)
+		}
+	}
+	if !r.o.Keep {
+		if err := compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeFiles gives back what the run holds open. A failure here leaves nothing behind on the engine, so it is only told.
+func (r *run) closeFiles() {
+	var errs []error
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.file != nil {
+		errs = append(errs, r.file.Close())
+	}
+	if r.engine != nil {
+		errs = append(errs, r.engine.Close())
+	}
+	errs = append(errs, r.dir.PointLatest(), r.dir.Close())
+	if err := errors.Join(errs...); err != nil {
+		r.say(Event{Kind: EventWarn, Text: err.Error()})
+	}
+}

@@ -1,0 +1,185 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/scenarios"
+)
+
+// Lead times before the planned instant of a fault: what is read and journalled by then does not delay the call.
+const (
+	prepareLead = 400 * time.Millisecond
+	journalLead = 40 * time.Millisecond
+)
+
+// nemesis carries the plan's injections out. It makes no choices.
+type nemesis struct {
+	r     *run
+	ended map[string]chan struct{} // injection id → closed when it has ended
+	ends  map[string]time.Time
+}
+
+// timeline runs every injection from base (host clock, ns) on and returns when all have ended and were undone. Its error
+// joins the *faults.HealErrors; a fault that could not be applied or confirmed is recorded in the ledger instead.
+func (r *run) timeline(ctx context.Context, plan *Plan, base int64) error {
+	n := &nemesis{r: r, ended: map[string]chan struct{}{}}
+	for _, in := range plan.Injections {
+		n.ended[in.ID] = make(chan struct{})
+	}
+	var g errgroup.Group // its context is not used: one failing fault does not end the others
+	for _, in := range plan.Injections {
+		g.Go(func() error {
+			defer close(n.ended[in.ID])
+			return n.inject(ctx, in, base)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
+	at := base + int64(in.At)
+	if in.After != "" {
+		select {
+		case <-n.ended[in.After]:
+			at = n.r.clock.now() + int64(in.At)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if n.r.clock.wait(ctx, at-int64(prepareLead)) != nil {
+		return nil // the cause is the caller's to report
+	}
+	var g errgroup.Group
+	for _, ref := range in.Targets {
+		g.Go(func() error { return n.one(ctx, in, ref, at) })
+	}
+	return g.Wait()
+}
+
+// one carries an injection out on one container. Only a failed undo is an error: everything else is in the ledger.
+func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at int64) error {
+	r := n.r
+	f := &ledger.Fault{ID: in.Fault.ID, Record: in.ID + "/" + ref.Service + "-" + strconv.Itoa(ref.Number), Kind: string(in.Fault.Kind), Target: refText(ref), Mechanism: in.Mechanism, Planned: at}
+	err := n.hold(ctx, in, ref, f)
+	var heal *faults.HealError
+	if err != nil && !errors.Is(err, ErrInterrupted) {
+		f.Error = err.Error()
+		r.say(Event{Kind: EventWarn, Name: in.ID, Text: err.Error()})
+	}
+	if serr := r.store.UpdateFault(*f); serr != nil {
+		return fmt.Errorf("record fault %s: %w", in.ID, serr)
+	}
+	if errors.As(err, &heal) {
+		return err
+	}
+	return nil
+}
+
+func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *ledger.Fault) error {
+	r := n.r
+	target, err := r.target(ctx, ref)
+	if err != nil {
+		return err
+	}
+	f.Container = target.Container
+	record, err := in.Fault.Params.Prepare(ctx, r.fenv, target)
+	if err != nil {
+		return fmt.Errorf("prepare %s on %s: %w", in.Fault.Kind, target, err)
+	}
+	record.ID = f.Record
+	if err := r.clock.wait(ctx, f.Planned-int64(journalLead)); err != nil {
+		return err
+	}
+	effect := in.Fault.Spec.Effect
+	body := func(ctx context.Context, w faults.Witness) error { return n.body(ctx, in, f, record) }
+	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmBudget, Heal: healBudget}, n.observer(in, f), body)
+	if in.Fault.Spec.Instant && f.Gone > 0 {
+		settled := n.settle(context.WithoutCancel(ctx), effect, record)
+		if settled == nil {
+			f.Settled = r.clock.now()
+		}
+		err = errors.Join(err, settled)
+	}
+	return err
+}
+
+// body holds a confirmed fault: for its time, or, for an instantaneous kind, until its target is to be started or is
+// ready again by itself.
+func (n *nemesis) body(ctx context.Context, in Injection, f *ledger.Fault, record faults.Record) error {
+	if in.Fault.For != nil {
+		return n.r.clock.wait(ctx, f.Confirmed+in.Fault.For.Std().Nanoseconds())
+	}
+	if d, ok := in.Fault.Params.(faults.Downtimer); ok && d.Down() > 0 {
+		return n.r.clock.wait(ctx, f.Applied+d.Down().Nanoseconds())
+	}
+	return n.settle(ctx, in.Fault.Spec.Effect, record)
+}
+
+// settle waits until the target of an instantaneous fault is ready again.
+func (n *nemesis) settle(ctx context.Context, effect faults.Effect, record faults.Record) error {
+	s, ok := effect.(faults.Settler)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleBudget)
+	defer cancel()
+	for {
+		ready, err := s.Settled(ctx, n.r.fenv, record)
+		if err == nil && ready {
+			return nil
+		}
+		if serr := sleep(ctx, 50*time.Millisecond); serr != nil {
+			return fmt.Errorf("wait until %s is ready again: %w", record.On, errors.Join(serr, err))
+		}
+	}
+}
+
+func (n *nemesis) observer(in Injection, f *ledger.Fault) faults.Observer {
+	r := n.r
+	witness := func(w faults.Witness, active bool) {
+		err := r.store.AddWitness(ledger.Witness{Record: f.Record, Active: active, What: w.What, Value: w.Value, Unit: w.Unit, Note: w.Note, At: w.At})
+		if err != nil {
+			r.o.Log.Error("record witness", "fault", f.Record, "err", err)
+		}
+	}
+	return faults.Observer{
+		Ready: func(ctx context.Context) error { return r.clock.wait(ctx, f.Planned) },
+		Applied: func(_ faults.Record, called, answered int64) {
+			f.Called, f.Applied = called, answered
+			r.say(Event{Kind: EventFault, Name: in.ID, On: true, Text: fmt.Sprintf("%s %s", in.Fault.Kind, f.Target), Wait: holdTime(in)})
+		},
+		Confirmed: func(_ faults.Record, w faults.Witness) {
+			f.Confirmed = w.At
+			witness(w, true)
+			r.say(Event{Kind: EventWitness, Name: in.ID, Text: w.Note})
+		},
+		Reverting: func(_ faults.Record, at int64) { f.Released = at },
+		Gone: func(_ faults.Record, w faults.Witness) {
+			f.Gone = w.At
+			witness(w, false)
+			r.say(Event{Kind: EventFault, Name: in.ID, Text: fmt.Sprintf("%s %s over: %s", in.Fault.Kind, f.Target, w.Note)})
+		},
+	}
+}
+
+// holdTime is how long an injection is planned to last; 0 where nobody knows.
+func holdTime(in Injection) time.Duration {
+	if in.Fault.For != nil {
+		return in.Fault.For.Std()
+	}
+	if d, ok := in.Fault.Params.(faults.Downtimer); ok {
+		return d.Down()
+	}
+	return 0
+}

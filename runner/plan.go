@@ -1,0 +1,281 @@
+package runner
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/scenarios"
+)
+
+// Plan is what a run will do, in the order of time. It is a pure function of a scenario, its services, what the host can
+// do, and the seed. It is read-only once made.
+type Plan struct {
+	Scenario   *scenarios.Scenario
+	Seed       int64
+	Services   []scenarios.Service
+	Isolation  []string // what is changed so that the run cannot reach the user's own stack
+	Injections []Injection
+	probed     bool
+}
+
+// Injection is one occurrence of a fault.
+type Injection struct {
+	ID        string // the fault's id; "id#2" from the second occurrence on
+	Fault     scenarios.Fault
+	Targets   []scenarios.Ref // single containers, in order
+	At        time.Duration   // from the start of the timeline, or from the end of After
+	After     string          // injection id
+	Mechanism string          // how, on this host; alternatives where the host was not asked
+	Cause     string          // why it is there, for people
+}
+
+// NewPlan makes the plan. facts is what the host can do, or nil: then mechanisms are alternatives and nothing is refused
+// for lack of one. The error joins everything that the host cannot do; it wraps faults.ErrUnsupported.
+func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []string, facts *faults.Facts, seed int64) (*Plan, error) {
+	p := &Plan{Scenario: s, Seed: seed, Services: services, Isolation: isolation, probed: facts != nil}
+	var errs []error
+	for _, f := range s.Fault {
+		mechanism, err := mechanismOf(f.Spec, facts)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s:%d: fault %s: %w", s.Origin.Path, f.Line, f.ID, err))
+			continue
+		}
+		for n := range max(f.Times, 1) {
+			p.Injections = append(p.Injections, injection(f, n, services, mechanism, seed))
+		}
+	}
+	// Those with a fixed instant come first, in the order of time; the others follow what they wait for.
+	slices.SortStableFunc(p.Injections, func(a, b Injection) int {
+		if (a.After == "") != (b.After == "") {
+			return cmp.Compare(min(len(a.After), 1), min(len(b.After), 1))
+		}
+		return cmp.Compare(a.At, b.At)
+	})
+	return p, errors.Join(errs...)
+}
+
+func injection(f scenarios.Fault, n int, services []scenarios.Service, mechanism string, seed int64) Injection {
+	in := Injection{ID: f.ID, Fault: f, Mechanism: mechanism, After: f.After, Cause: fmt.Sprintf("[[fault]] on line %d", f.Line)}
+	if f.At != nil {
+		in.At = f.At.Std()
+	}
+	if n > 0 {
+		in.ID = fmt.Sprintf("%s#%d", f.ID, n+1)
+		in.At += time.Duration(n) * f.Every.Std()
+		in.Cause += fmt.Sprintf(", occurrence %d of %d", n+1, f.Times)
+	}
+	in.Targets = pick(containersOf(f.Select(services), services), f.Pick, Rand(seed, "pick/"+in.ID))
+	return in
+}
+
+func mechanismOf(spec faults.Spec, facts *faults.Facts) (string, error) {
+	if facts == nil {
+		var names []string
+		for _, m := range spec.Mechanisms {
+			names = append(names, m.Name)
+		}
+		return strings.Join(names, ", else "), nil
+	}
+	m, err := spec.Mechanism(*facts)
+	return m.Name, err
+}
+
+// containersOf turns references to whole services into one reference for each replica.
+func containersOf(refs []scenarios.Ref, services []scenarios.Service) []scenarios.Ref {
+	var out []scenarios.Ref
+	for _, r := range refs {
+		if r.Number > 0 {
+			out = append(out, r)
+			continue
+		}
+		replicas := 1
+		for _, s := range services {
+			if s.Name == r.Service {
+				replicas = max(s.Replicas, 1)
+			}
+		}
+		for n := range replicas {
+			out = append(out, scenarios.Ref{Service: r.Service, Number: n + 1})
+		}
+	}
+	slices.SortFunc(out, func(a, b scenarios.Ref) int {
+		if c := strings.Compare(a.Service, b.Service); c != 0 {
+			return c
+		}
+		return a.Number - b.Number
+	})
+	return slices.Compact(out)
+}
+
+// pick chooses from the sorted containers: a minority is the largest number below one half, at least one.
+func pick(all []scenarios.Ref, how string, r *rand.Rand) []scenarios.Ref {
+	n := len(all)
+	switch how {
+	case "one":
+		n = 1
+	case "minority":
+		n = max((len(all)-1)/2, 1)
+	case "majority":
+		n = len(all)/2 + 1
+	}
+	if n >= len(all) {
+		return all
+	}
+	chosen := r.Perm(len(all))[:n]
+	slices.Sort(chosen)
+	out := make([]scenarios.Ref, 0, n)
+	for _, i := range chosen {
+		out = append(out, all[i])
+	}
+	return out
+}
+
+// Rand is the random source of one component of a run, split from the seed by the component's name, so that a new
+// component does not reshuffle the others.
+func Rand(seed int64, component string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(component)) // a hash never fails to write
+	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
+}
+
+// String is the plan as people read it and as plan.txt keeps it.
+func (p *Plan) String() string {
+	var b strings.Builder
+	s := p.Scenario
+	fmt.Fprintf(&b, "scenario     %s\nseed         %d\n", s.Name, p.Seed)
+	fmt.Fprintf(&b, "environment  %s\n", environmentOf(s.Environment))
+	for _, svc := range p.Services {
+		fmt.Fprintf(&b, "  service    %s\n", serviceLine(svc))
+	}
+	for _, c := range p.Isolation {
+		fmt.Fprintf(&b, "  isolation  %s\n", c)
+	}
+	for _, name := range sortedKeys(s.Workload) {
+		w := s.Workload[name]
+		fmt.Fprintf(&b, "workload     %s: %s on %s, %d clients, %s\n", name, w.Driver, w.Target, w.Clients, rateText(w.Rate))
+	}
+	for _, name := range sortedKeys(s.Probe) {
+		pr := s.Probe[name]
+		fmt.Fprintf(&b, "probe        %s: %s %s every %s, %s during faults\n", name, pr.Kind, pr.Target, pr.Every, pr.During)
+	}
+	fmt.Fprintf(&b, "steady       for %s within %s, %d operations of each workload\n", s.Steady.For, s.Steady.Within, s.Steady.Operations)
+	b.WriteString("timeline\n")
+	for _, in := range p.Injections {
+		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what())
+		fmt.Fprintf(&b, "  %-9s  by %s (%s)\n", "", in.Mechanism, in.Cause)
+	}
+	if len(p.Injections) == 0 {
+		b.WriteString("  no faults\n")
+	}
+	fmt.Fprintf(&b, "recovery     within %s\n", s.Recovery.Within)
+	for _, c := range s.Check {
+		fmt.Fprintf(&b, "check        %s on workload %s\n", c.Kind, c.Workload)
+	}
+	fmt.Fprintf(&b, "expect       %s\n", expectText(s.Expect))
+	if !p.probed {
+		b.WriteString("mechanisms are alternatives, best first; plan --probe asks this host\n")
+	}
+	return b.String()
+}
+
+func (in Injection) when() string {
+	if in.After != "" {
+		return "+" + in.At.String()
+	}
+	return in.At.String()
+}
+
+func (in Injection) what() string {
+	var targets []string
+	for _, t := range in.Targets {
+		targets = append(targets, refText(t))
+	}
+	text := fmt.Sprintf("%s: %s %s", in.ID, in.Fault.Kind, strings.Join(targets, ", "))
+	if in.Fault.For != nil {
+		text += " for " + in.Fault.For.String()
+	}
+	if d, ok := in.Fault.Params.(faults.Downtimer); ok && d.Down() > 0 {
+		text += ", down for " + d.Down().String()
+	}
+	if in.After != "" {
+		text += ", after " + in.After
+	}
+	return text
+}
+
+func refText(r scenarios.Ref) string {
+	if r.Number > 1 {
+		return fmt.Sprintf("%s[%d]", r.Service, r.Number)
+	}
+	return r.Service
+}
+
+func serviceLine(s scenarios.Service) string {
+	text := s.Name
+	if s.Replicas > 1 {
+		text += fmt.Sprintf(" ×%d", s.Replicas)
+	}
+	if len(s.Ports) > 0 {
+		text += fmt.Sprintf(", ports %v", s.Ports)
+	}
+	if s.Restart != "" && s.Restart != "no" {
+		text += ", restart " + s.Restart
+	}
+	if s.NetworkMode != "" {
+		text += ", network " + s.NetworkMode
+	}
+	return text
+}
+
+func environmentOf(e scenarios.Environment) string {
+	switch {
+	case e.Attach != "":
+		return "attach to running project " + e.Attach
+	case e.Use != "":
+		return "shipped: " + e.Use
+	}
+	return strings.Join(e.Files, ", ")
+}
+
+func rateText(rate float64) string {
+	if rate == 0 {
+		return "as fast as answers come"
+	}
+	return fmt.Sprintf("%g operations/s", rate)
+}
+
+func expectText(e scenarios.Expect) string {
+	parts := []string{e.Verdict}
+	if e.Availability != nil {
+		parts = append(parts, fmt.Sprintf("availability ≥ %g", *e.Availability))
+	}
+	if e.ErrorsOnlyDuring != "" {
+		parts = append(parts, "errors only during "+e.ErrorsOnlyDuring)
+	}
+	if e.MaxRecovery != nil {
+		parts = append(parts, "recovery ≤ "+e.MaxRecovery.String())
+	}
+	if e.MinRate != nil {
+		parts = append(parts, fmt.Sprintf("at least %g acknowledged operations/s in each window", *e.MinRate))
+	}
+	if len(e.Crashes) > 0 {
+		parts = append(parts, "crashes allowed: "+strings.Join(e.Crashes, ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

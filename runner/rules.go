@@ -1,0 +1,53 @@
+package runner
+
+import (
+	"slices"
+
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/oracle"
+	"github.com/discompose/discompose/scenarios"
+)
+
+// rulesOf is the part of a scenario and its plan that a judge needs.
+func rulesOf(p *Plan) oracle.Rules {
+	s := p.Scenario
+	rules := oracle.Rules{
+		Expect: s.Expect.Verdict, Availability: s.Expect.Availability, ErrorsOnly: s.Expect.ErrorsOnlyDuring == "faults",
+		MinRate: s.Expect.MinRate, Crashes: s.Expect.Crashes, Recovery: s.Recovery.Within.Std().Nanoseconds(),
+		GuardOps: s.Guard.Operations, GuardProbes: s.Guard.Probes, SteadyOps: s.Steady.Operations, SteadyFor: s.Steady.For.Std().Nanoseconds(),
+		Workloads: map[string]oracle.WorkloadRule{}, Probes: map[string]oracle.ProbeRule{}, Faults: map[string]oracle.FaultRule{},
+	}
+	if s.Expect.MaxRecovery != nil {
+		ns := s.Expect.MaxRecovery.Std().Nanoseconds()
+		rules.MaxRecovery = &ns
+	}
+	for name, w := range s.Workload {
+		rules.Workloads[name] = oracle.WorkloadRule{Driver: w.Driver, Rate: w.Rate}
+	}
+	for name, pr := range s.Probe {
+		rules.Probes[name] = oracle.ProbeRule{During: pr.During}
+	}
+	for _, in := range p.Injections {
+		rules.Faults[in.Fault.ID] = faultRule(s, in)
+	}
+	for _, c := range s.Check {
+		rules.Checks = append(rules.Checks, oracle.CheckRule{Kind: c.Kind, Workload: c.Workload, Timeout: c.Timeout.Std().Nanoseconds()})
+	}
+	return rules
+}
+
+func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
+	rule := oracle.FaultRule{
+		Kind: string(in.Fault.Kind), Instant: in.Fault.Spec.Instant, ObservedBy: in.Fault.ObservedBy, Line: in.Fault.Line,
+		Stops: in.Fault.Spec.Family == faults.Process && in.Fault.Spec.Instant,
+	}
+	for _, t := range in.Targets {
+		rule.Services = append(rule.Services, t.Service)
+	}
+	slices.Sort(rule.Services)
+	rule.Services = slices.Compact(rule.Services)
+	if len(rule.ObservedBy) == 0 {
+		rule.ObservedBy = append(sortedKeys(s.Workload), sortedKeys(s.Probe)...)
+	}
+	return rule
+}

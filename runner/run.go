@@ -1,0 +1,262 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/oracle"
+)
+
+// Labels of everything that a run makes, and of services whose output is read.
+const (
+	LabelRun      = "io.discompose.run"
+	labelOps      = "io.discompose.ops"      // <workload>: the service prints operations as JSON lines
+	labelAttached = "io.discompose.attached" // of an agent: the project is not the run's own
+)
+
+// run is one run in progress.
+type run struct {
+	o      Options
+	dir    *Dir
+	info   ledger.Run
+	plan   *Plan
+	image  string // of the binary itself
+	clock  *hostClock
+	store  *ledger.Store
+	track  *tracker
+	polled *positions
+	live
+	undo
+}
+
+// live is what a run has running.
+type live struct {
+	engine        *compose.Engine
+	env           *compose.Environment
+	fallbacks     []compose.Fallback
+	host          *session // nil in API-only mode
+	fleet         *fleet
+	background    sync.WaitGroup
+	backgroundCtx context.Context //nolint:containedctx // what follows the engine outlives the story and ends at teardown
+	stopBack      context.CancelFunc
+}
+
+// undo is what healing needs.
+type undo struct {
+	state *faults.State
+	fenv  faults.Env
+	file  *os.File
+}
+
+// Run carries a scenario out and judges it. It returns when everything that it made is removed, whatever happened;
+// cancel ctx with a cause (ErrInterrupted, ErrTimeout) to end it early.
+func Run(ctx context.Context, o Options) (out Outcome) {
+	out.Scenario = o.Scenario.Name
+	if o.RunsDir == "" {
+		o.RunsDir = "runs"
+	}
+	dir, err := NewDir(o.RunsDir, o.Scenario.Name, time.Now())
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	out.Dir = dir.Path
+	if err := register(dir); err != nil {
+		out.Err = errors.Join(err, dir.Close())
+		return out
+	}
+	r := &run{o: o, dir: dir, clock: &hostClock{}, track: newTracker(), polled: &positions{}}
+	r.undo.state = &faults.State{}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if o.Timeout > 0 {
+		t := time.AfterFunc(max(o.Timeout-healBudget, o.Timeout/2), func() { cancel(ErrTimeout) })
+		defer t.Stop()
+	}
+	stage := r.story(ctx, cancel)
+	out.Dirty = r.healAll(context.WithoutCancel(ctx))
+	out.Judgement, out.Judged, out.Err = r.conclude(ctx, stage)
+	out.Dirty = errors.Join(out.Dirty, r.teardown(context.WithoutCancel(ctx)))
+	if out.Dirty == nil {
+		out.Dirty = dirtyOf(stage)
+	}
+	return out
+}
+
+// story is the run up to the last final read. Its error says why it ended early; nil means that all stages were reached.
+func (r *run) story(ctx context.Context, cancel context.CancelCauseFunc) error {
+	for _, stage := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"prepare", func(ctx context.Context) error { return r.prepare(ctx, cancel) }},
+		{"up", r.up},
+		{"setup", r.setUp},
+		{"steady state", r.steadyState},
+		{"timeline", r.faultsOnTime},
+		{"recovery", r.recovery},
+		{"drain", r.drain},
+	} {
+		r.phase(stage.name)
+		if err := stage.do(ctx); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return fmt.Errorf("%s: %w", stage.name, errors.Join(cause, dirtyOf(err)))
+			}
+			return fmt.Errorf("%s: %w", stage.name, err)
+		}
+	}
+	return nil
+}
+
+// dirtyOf is the part of an error that says that an undo failed.
+func dirtyOf(err error) error {
+	var heal *faults.HealError
+	if errors.As(err, &heal) {
+		return heal
+	}
+	return nil
+}
+
+// phase ends the current phase and begins the next.
+func (r *run) phase(name string) {
+	now := r.clock.now()
+	if n := len(r.info.Phases); n > 0 && r.info.Phases[n-1].To == 0 {
+		r.info.Phases[n-1].To = now
+	}
+	r.info.Phases = append(r.info.Phases, ledger.Phase{Name: name, From: now})
+	r.say(Event{Kind: EventStage, Name: name})
+}
+
+// say tells whoever watches.
+func (r *run) say(e Event) {
+	if r.info.Base > 0 {
+		e.Offset = time.Duration(r.clock.now() - r.info.Base)
+	} else {
+		e.Offset = -1
+	}
+	r.o.Observe(e)
+}
+
+// note writes an event into the ledger.
+func (r *run) note(source, kind, service, detail string) {
+	if r.store == nil {
+		return
+	}
+	if err := r.store.AddEvent(ledger.Event{At: r.clock.now(), Source: source, Type: kind, Service: service, Detail: detail}); err != nil {
+		r.o.Log.Error("record event", "type", kind, "err", err)
+	}
+}
+
+// steadyState starts the clients and waits until nothing fails.
+func (r *run) steadyState(ctx context.Context) error {
+	if err := r.fleet.start(ctx); err != nil {
+		return err
+	}
+	r.background.Go(func() { r.tick(ctx) })
+	return r.waitSteady(ctx)
+}
+
+// tick tells the counters while the run lives.
+func (r *run) tick(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			ok, bad := r.track.totals()
+			r.say(Event{Kind: EventTick, OK: ok, Bad: bad})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// faultsOnTime runs the timeline.
+func (r *run) faultsOnTime(ctx context.Context) error {
+	r.info.Base = r.clock.now()
+	if err := ledger.WriteRun(r.dir.Path, r.info); err != nil {
+		return err
+	}
+	return r.timeline(ctx, r.plan, r.info.Base)
+}
+
+func (r *run) recovery(ctx context.Context) error {
+	return r.waitRecovered(ctx, r.clock.now())
+}
+
+// drain ends the workloads, makes the final reads, and waits until the consumers that are followed caught up.
+func (r *run) drain(ctx context.Context) error {
+	if err := r.fleet.drain(ctx); err != nil {
+		return err
+	}
+	r.phase(ledger.PhaseFinal)
+	fctx, cancel := context.WithTimeout(ctx, finalBudget)
+	defer cancel()
+	if err := r.fleet.final(fctx); err != nil {
+		r.say(Event{Kind: EventWarn, Text: "final read: " + err.Error()})
+		r.note("runner", "note", "", "final read: "+err.Error())
+	}
+	for {
+		behind := r.polled.behind()
+		if len(behind) == 0 {
+			return nil
+		}
+		r.say(Event{Kind: EventProgress, Text: fmt.Sprintf("waiting for consumers to catch up: %v", behind)})
+		if err := sleep(fctx, pollEvery); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			r.note("runner", "note", "", fmt.Sprintf("consumers did not catch up: %v", behind))
+			return nil
+		}
+	}
+}
+
+// healAll undoes what the journal still owes. Its error says what is left.
+func (r *run) healAll(ctx context.Context) error {
+	owed := r.undo.state.Owed()
+	if len(owed) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, healBudget)
+	defer cancel()
+	_, err := faults.Heal(ctx, r.fenv, owed, effectOf(r.o.Kinds))
+	return err
+}
+
+func effectOf(kinds []faults.Spec) func(faults.Kind) (faults.Effect, faults.Family, bool) {
+	return func(k faults.Kind) (faults.Effect, faults.Family, bool) {
+		for _, s := range kinds {
+			if s.Kind == k {
+				return s.Effect, s.Family, true
+			}
+		}
+		return nil, "", false
+	}
+}
+
+// classOf maps what ended a run early to the class of its verdict; ok is false for an error without a verdict.
+func classOf(err error) (class oracle.Class, ok bool) {
+	for _, c := range []struct {
+		err   error
+		class oracle.Class
+	}{
+		{ErrInterrupted, oracle.Interrupted},
+		{ErrTimeout, oracle.Interrupted},
+		{ErrAgentLost, oracle.AgentLost},
+		{errNotSteady, oracle.NoSteadyState},
+		{faults.ErrUnsupported, oracle.NotSupported},
+	} {
+		if errors.Is(err, c.err) {
+			return c.class, true
+		}
+	}
+	return "", false
+}

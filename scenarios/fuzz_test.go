@@ -1,0 +1,56 @@
+package scenarios_test
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"testing"
+	"testing/fstest"
+
+	"github.com/discompose/discompose/scenarios"
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzParse: no panic; every error has a row; what is accepted is accepted again, with the same result.
+func FuzzParse(f *testing.F) {
+	files := 0
+	err := fs.WalkDir(scenarios.Shipped(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(name) != ".toml" {
+			return err
+		}
+		text, err := fs.ReadFile(scenarios.Shipped(), name)
+		f.Add(string(text))
+		files++
+		return err
+	})
+	if err != nil || files < 15 {
+		f.Fatalf("corpus: %d files, %v", files, err)
+	}
+	f.Add("[nemesis]\ngate = [{exec=[\"x\"]}]\n[[nemesis.fault]]\nkind = \"kill\"\n[[link]]\nfrom = 1\n")
+	f.Add("include = [\"f.toml\", \"_kafka.toml\"]\n[a.\"b.c\"]\nx = \"${X} $$ ${\"\n[[fault]]\nkind = 3\n[[fault]]\nid = \"\"\n")
+	shared, err := fs.ReadFile(scenarios.Shipped(), "_kafka.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		fsys := fstest.MapFS{"f.toml": {Data: []byte(text)}, "_kafka.toml": {Data: shared}}
+		s, err := scenarios.Parse(fsys, "f.toml", options())
+		if err == nil {
+			again, err := scenarios.Parse(fsys, "f.toml", options())
+			if err != nil || !cmp.Equal(s.Places, again.Places) || len(s.Fault) != len(again.Fault) {
+				t.Fatalf("a second parse differs: %v", err)
+			}
+			_ = s.CheckServices([]scenarios.Service{{Name: "kafka", Replicas: 1}})
+			return
+		}
+		var all scenarios.Errors
+		if !errors.As(err, &all) || len(all) == 0 || s != nil {
+			t.Fatalf("%T is not Errors, or there is a scenario beside it", err)
+		}
+		for _, e := range all {
+			if e.Row <= 0 || e.Col <= 0 || e.Problem == "" || e.File == "" {
+				t.Fatalf("error without a place: %+v", e)
+			}
+		}
+	})
+}

@@ -1,0 +1,410 @@
+package scenarios_test
+
+import (
+	"errors"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/discompose/discompose/scenarios"
+	"github.com/google/go-cmp/cmp"
+)
+
+// Every case is added to base, whose last line is 8; its own first line is 9.
+func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		text string
+		want []string
+	}{
+		{"an unknown table", "[[faults]]\nkind = \"pause\"", []string{`t.toml:9:3: faults: unknown table (did you mean "fault"?)`}},
+		{"an unknown key", "evry = \"1s\"", []string{`t.toml:9:1: probe.broker.evry: unknown key (did you mean "every"?)`}},
+		{"a key in another case", "Every = \"1s\"", []string{`t.toml:9:1: probe.broker.Every: unknown key (did you mean "every"?)`}},
+		{
+			"several problems, in the order of the file",
+			"timeout = 2\nduring = \"never\"\n[steady]\noperations = \"many\"\nfor = \"5\"",
+			[]string{
+				`t.toml:9:1: probe.broker.timeout: must be a duration, not an integer (write "8s")`,
+				`t.toml:10:1: probe.broker.during: "never" is not one of must-hold, may-fail, must-fail`,
+				`t.toml:12:1: steady.operations: must be an integer, not a string`,
+				`t.toml:13:1: steady.for: "5" is not a duration (write a number and a unit, as in "8s" or "250ms")`,
+			},
+		},
+		{"a syntax error", "x = [1\n[y]", []string{`t.toml:10:1: probe.broker.x: expected a comma (',') or array terminator (']'), but got '['`}},
+		{"an unknown kind", "[[fault]]\nkind = \"puase\"\ntarget = \"kafka\"\nat = \"1s\"", []string{`t.toml:10:1: fault[0].kind: unknown kind "puase" (did you mean "pause"?)`}},
+		{"an unknown kind near a planned one", "[[fault]]\nkind = \"latencies\"\ntarget = \"kafka\"\nat = \"1s\"", []string{`t.toml:10:1: fault[0].kind: unknown kind "latencies" (did you mean "latency"?)`}},
+		{"a kind of a later version", "[[fault]]\nkind = \"latency\"\ntarget = \"a->b:1\"\nat = \"1s\"\ndelay = \"1s\"", []string{`t.toml:10:1: fault[0].kind: kind "latency" is not yet supported`}},
+		{"a driver of a later version", "[workload.db]\ndriver = \"postgres\"\ntarget = \"db:5432\"\noptions = { x = 1 }", []string{`t.toml:10:1: workload.db.driver: "postgres" is not yet supported (write one of kafka)`}},
+		{"a check of a later version", "[[check]]\nkind = \"bank\"\nworkload = \"orders\"", []string{`t.toml:10:1: check[0].kind: "bank" is not yet supported (write one of log)`}},
+		{"a probe of a later version", "[probe.db]\nkind = \"sql\"", []string{`t.toml:10:1: probe.db.kind: "sql" is not yet supported (write one of tcp, http, exec, command, log)`}},
+		{"links", "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[link]]\nfrom = \"a\"\nto = \"kafka:9092\"", []string{`t.toml:9:3: link: not yet supported`}},
+		{"a wrong key in a link", "[[link]]\nform = \"*\"\nto = \"kafka:9092\"", []string{
+			`t.toml:9:3: link[0].from: missing (a service, "workload", or "*")`,
+			`t.toml:9:3: link: not yet supported`,
+			`t.toml:10:1: link[0].form: unknown key (did you mean "from"?)`,
+		}},
+		{
+			"a nemesis",
+			"[nemesis]\ncount = 12\ninterval = [\"3s\", \"10s\"]\nat_once = 1\ngate = [\"probe.broker\", { exec = [\"x\"], service = \"kafka\", matches = \"y\" }]\n" +
+				"[[nemesis.fault]]\nweight = 3\nkind = \"kill\"\ntarget = \"kafka*\"\npick = \"leader\"\nsignal = \"SIGTERM\"\n[[nemesis.fault]]\nkind = \"latency\"\ntarget = \"a->b\"\ndelay = \"1s\"",
+			[]string{`t.toml:9:2: nemesis: not yet supported`},
+		},
+		{"a wrong key in a nemesis", "[nemesis]\ncounts = 12\n[[nemesis.fault]]\nkind = \"kill\"\ntarget = \"kafka*\"\nsignl = \"SIGTERM\"", []string{
+			`t.toml:9:2: nemesis: not yet supported`,
+			`t.toml:10:1: nemesis.counts: unknown key (did you mean "count"?)`,
+			`t.toml:14:1: nemesis.fault[0].signl: unknown key (did you mean "signal"?)`,
+		}},
+		{"pick = leader with a query", "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\npick = \"leader\"\nquery = { exec = [\"x\"] }", []string{
+			`t.toml:14:1: fault[0].pick: "leader" is not yet supported (write one of one, minority, majority, all)`,
+			`t.toml:15:1: fault[0].query: not yet supported`,
+		}},
+		{"for on stop", "[[fault]]\nkind = \"stop\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\ndown = \"1s\"", []string{`t.toml:13:1: fault[0].for: stop is instantaneous (use down: the time until the target is started again)`}},
+		{"for on restart", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"", []string{`t.toml:13:1: fault[0].for: restart is instantaneous (leave it out)`}},
+		{"pause without for, at, target", "[[fault]]\nkind = \"pause\"", []string{
+			`t.toml:9:3: fault[0].target: missing (a service, service[2], a glob (* and ?), or a list of these)`,
+			`t.toml:9:3: fault[0].at: missing (when it starts: at = "5s", or after = "<fault id>")`,
+			`t.toml:9:3: fault[0].for: missing (how long the fault holds, as in for = "8s")`,
+		}},
+		{"a fault without kind", "[[fault]]\ntarget = \"kafka\"\nat = \"1s\"\ncpus = 1", []string{`t.toml:9:3: fault[0].kind: missing (what happens; discompose faults lists the kinds)`}},
+		{"for = 0s and a wrong type of for", "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"0s\"\n[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = 8", []string{
+			`t.toml:13:1: fault[0].for: must be longer than 0s`,
+			`t.toml:18:1: fault[1].for: must be a duration, not an integer (write "8s")`,
+		}},
+		{"a kind's own keys", "[[fault]]\nkind = \"kill\"\ntarget = \"kafka\"\nat = \"1s\"\nsignal = \"SIGNAL\"\ncpus = 1", []string{
+			`t.toml:13:1: fault[0].signal: "SIGNAL" is not one of SIGKILL, SIGTERM`,
+			`t.toml:14:1: fault[0].cpus: unknown key`,
+		}},
+		{"what a kind's Validate finds", "[[fault]]\nkind = \"cpu_limit\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\ncpus = 0\n[[fault]]\nkind = \"stop\"\ntarget = \"kafka\"\nat = \"1s\"", []string{
+			`t.toml:14:1: fault[0].cpus: must be above 0`,
+			`t.toml:15:3: fault[1].down: missing (as in "5s")`,
+		}},
+		{"every without times, and overlap", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\nevery = \"1s\"\n[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"2s\"\nevery = \"2s\"\ntimes = 0\n[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\ntimes = 2", []string{
+			`t.toml:13:1: fault[0].every: needs times (how often to repeat it)`,
+			`t.toml:19:1: fault[1].every: 2s is not longer than for = 2s: the fault would overlap itself`,
+			`t.toml:20:1: fault[1].times: must be at least 1`,
+			`t.toml:25:1: fault[2].times: needs every (the time from one start to the next)`,
+		}},
+		{"after", "[[fault]]\nid = \"a\"\nkind = \"restart\"\ntarget = \"kafka\"\nafter = \"b\"\n[[fault]]\nid = \"b\"\nkind = \"restart\"\ntarget = \"kafka\"\nafter = \"a\"\n[[fault]]\nid = \"c\"\nkind = \"restart\"\ntarget = \"kafka\"\nafter = \"b\"\n[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nafter = \"restrat\"", []string{
+			`t.toml:13:1: fault[0].after: waits for itself: a → b → a`,
+			`t.toml:18:1: fault[1].after: waits for itself: b → a → b`,
+			`t.toml:27:1: fault[3].after: there is no fault "restrat" (did you mean "restart"?)`,
+		}},
+		{"ids", "[[fault]]\nid = \"a/b\"\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"0s\"\n[[fault]]\nid = \"x\"\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"0s\"\n[[fault]]\nid = \"x\"\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"0s\"", []string{
+			`t.toml:10:1: fault[0].id: "a/b" is no name (use letters, digits, -, _ and ., and begin with a letter or digit)`,
+			`t.toml:20:1: fault[2].id: "x" is taken (by the fault in line 14)`,
+		}},
+		{"targets", "[[fault]]\nkind = \"restart\"\ntarget = [\"kafka\", \"a->b:1\", \"kafka:/data\", \"kafka[0]\", \"a b\"]\nat = \"0s\"\n[[fault]]\nkind = \"restart\"\ntarget = []\nat = \"0s\"\n[[fault]]\nkind = \"restart\"\ntarget = 7\nat = \"0s\"", []string{
+			`t.toml:11:20: fault[0].target[1]: "a->b:1" is a link; restart takes a service`,
+			`t.toml:11:30: fault[0].target[2]: "kafka:/data" is a volume; restart takes a service`,
+			`t.toml:11:45: fault[0].target[3]: "kafka[0]" is no service (as in "kafka", "kafka[2]" or "kafka*")`,
+			`t.toml:11:57: fault[0].target[4]: "a b" is no service (as in "kafka", "kafka[2]" or "kafka*")`,
+			`t.toml:15:1: fault[1].target: is empty (name a service)`,
+			`t.toml:19:1: fault[2].target: must be a string or list of strings, not an integer (write "kafka" or ["a", "b"])`,
+		}},
+		{"observed_by", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"0s\"\nobserved_by = [\"orders\", \"brokr\"]\n[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"0s\"\nobserved_by = []", []string{
+			`t.toml:13:26: fault[0].observed_by[1]: there is no workload or probe "brokr" (did you mean "broker"?)`,
+			`t.toml:18:1: fault[1].observed_by: is empty: nothing would observe the fault (leave it out for all workloads and probes)`,
+		}},
+		{"driver options", "[workload.o2]\ndriver = \"kafka\"\ntarget = \"kafka:9092\"\n[workload.o2.options]\npartions = 3\nacks = \"two\"\n[workload.o3]\ndriver = \"kafka\"\ntarget = \"kafka:9092\"\noptions = { partitions = 0 }\n[workload.o4]\ndriver = \"kafka\"\ntarget = \"kafka:9092\"\noptions = 3", []string{
+			`t.toml:13:1: workload.o2.options.partions: unknown key (did you mean "partitions"?)`,
+			`t.toml:14:1: workload.o2.options.acks: "two" is not one of all, 1, 0`,
+			`t.toml:18:13: workload.o3.options.partitions: must be at least 1`,
+			`t.toml:22:1: workload.o4.options: must be a table, not an integer`,
+		}},
+		{"workloads", "[workload.broker]\ndriver = \"kafka\"\ntarget = \"kafka\"\nclients = 0\nrate = -1\ntimeout = \"0s\"\n[workload.\"a b\"]\ndriver = \"kafkaa\"\ntarget = \"kafka:1\"", []string{
+			`t.toml:9:11: workload.broker: a probe has the same name (observed_by and reports could not tell them apart)`,
+			`t.toml:11:1: workload.broker.target: "kafka" is not service:port (as in "kafka:9092")`,
+			`t.toml:12:1: workload.broker.clients: must be at least 1`,
+			`t.toml:13:1: workload.broker.rate: must not be negative (0 is as fast as answers come)`,
+			`t.toml:14:1: workload.broker.timeout: must be longer than 0s`,
+			`t.toml:15:11: workload."a b": "a b" is no name (use letters, digits, -, _ and ., and begin with a letter or digit)`,
+			`t.toml:16:1: workload."a b".driver: "kafkaa" is not one of kafka (did you mean "kafka"?)`,
+		}},
+		{"a workload and a probe of one name", "[probe.orders]\nkind = \"tcp\"\ntarget = \"kafka:1\"", []string{`t.toml:3:11: workload.orders: a probe has the same name (observed_by and reports could not tell them apart)`}},
+		{"probes", "match = \"x\"\n[probe.a]\nkind = \"http\"\ntarget = \"web:80\"\nmatch = \"(\"\nstatus = [99]\n[probe.b]\nkind = \"exec\"\ntarget = \"kafka*\"\n[probe.c]\nkind = \"command\"\ntarget = \"x\"\ncommand = []\n[probe.d]\nkind = \"log\"\ntarget = \"kafka\"\nevery = \"0s\"", []string{
+			`t.toml:9:1: probe.broker.match: a probe of kind tcp has no match`,
+			`t.toml:12:1: probe.a.target: "web:80" is no URL (as in "http://web:8080/health", whose host is a service)`,
+			"t.toml:13:1: probe.a.match: missing closing ): `(`",
+			`t.toml:14:11: probe.a.status[0]: 99 is no HTTP status`,
+			`t.toml:15:8: probe.b.command: missing: a probe of kind exec needs it (exec, command: the command; it holds if it exits 0 and match matches)`,
+			`t.toml:17:1: probe.b.target: "kafka*" is no service (as in "kafka" or "kafka[2]")`,
+			`t.toml:20:1: probe.c.target: a probe of kind command has no target`,
+			`t.toml:21:1: probe.c.command: is empty`,
+			`t.toml:22:8: probe.d.match: missing: a probe of kind log needs it (http, exec, command, log: a regular expression that the body, output or a new line must match)`,
+			`t.toml:25:1: probe.d.every: must be longer than 0s`,
+		}},
+		{"checks", "[[check]]\nkind = \"log\"\n[[check]]\nkind = \"log\"\nworkload = \"order\"\n[[check]]\nkind = \"lgo\"\nworkload = \"orders\"", []string{
+			`t.toml:9:3: check[0].workload: missing (whose operations it judges)`,
+			`t.toml:13:1: check[1].workload: there is no workload "order" (did you mean "orders"?)`,
+			`t.toml:15:1: check[2].kind: "lgo" is not one of log (did you mean "log"?)`,
+		}},
+		{"a URL that is not HTTP", "[probe.ftp]\nkind = \"http\"\ntarget = \"ftp://web/\"", []string{`t.toml:11:1: probe.ftp.target: "ftp://web/" is no URL (as in "http://web:8080/health", whose host is a service)`}},
+		{"the log check on another driver", "[workload.db]\ndriver = \"postgres\"\ntarget = \"db:5432\"\n[[check]]\nkind = \"log\"\nworkload = \"db\"", []string{
+			`t.toml:10:1: workload.db.driver: "postgres" is not yet supported (write one of kafka)`,
+			`t.toml:14:1: check[0].workload: the log check needs a workload with driver = "kafka", not "postgres"`,
+		}},
+		{"expectations", "[expect]\nverdict = \"dataloss\"\navailability = 1.5\nerrors_only_during = \"always\"\nmax_recovery = \"0s\"\nmin_rate = -1\n[recovery]\nwithin = \"0s\"\n[steady]\nfor = \"60s\"\noperations = 0\n[guard]\nprobes = 0", []string{
+			`t.toml:10:1: expect.verdict: "dataloss" is neither pass nor a class (did you mean "data-loss"?)`,
+			`t.toml:11:1: expect.availability: 1.5 is not in [0,1] (it is a ratio, as in 0.5)`,
+			`t.toml:12:1: expect.errors_only_during: "always" is not one of faults`,
+			`t.toml:13:1: expect.max_recovery: must be longer than 0s (leave it out to expect nothing)`,
+			`t.toml:14:1: expect.min_rate: must not be negative`,
+			`t.toml:16:1: recovery.within: must be longer than 0s`,
+			`t.toml:18:1: steady.for: 1m is not shorter than within = 1m`,
+			`t.toml:19:1: steady.operations: must be at least 1`,
+			`t.toml:21:1: guard.probes: must be at least 1`,
+		}},
+		{"steps", "[[setup]]\n[[setup]]\nservice = \"db\"\ncommand = [\"x\"]\n[[teardown]]\nexec = [\"x\"]\n[[teardown]]\ncommand = [\"x\"]\ntimeout = \"0s\"", []string{
+			`t.toml:9:3: setup[0]: does nothing (write service (with or without exec), or command)`,
+			`t.toml:12:1: setup[1].command: excludes service (a command runs on the host; exec runs in the service)`,
+			`t.toml:13:3: teardown[0]: does nothing (write service (with or without exec), or command)`,
+			`t.toml:17:1: teardown[1].timeout: must be longer than 0s`,
+		}},
+		{"a variable that is missing, and one that is none", "timeout = \"${TIMEOUT}\"\ntarget2 = \"${a-b}\"", []string{
+			`t.toml:9:1: probe.broker.timeout: the environment has no variable TIMEOUT (set it, or write $${TIMEOUT} for the text itself)`,
+			`t.toml:10:1: probe.broker.target2: "${a-b}" is no variable (write ${NAME}, or $${ for the text "${")`,
+		}},
+		{"types", "[expect]\ncrashes = \"kafka\"\navailability = \"half\"\nmin_rate = nan\n[environment.env]\nA = 1\n[guard]\noperations = 1.5\n[workload.orders.x]\n[[workload.orders.y]]", []string{
+			`t.toml:10:1: expect.crashes: must be a list of strings, not a string`,
+			`t.toml:11:1: expect.availability: must be a number, not a string`,
+			`t.toml:12:1: expect.min_rate: must be a finite number`,
+			`t.toml:14:1: environment.env.A: must be a string, not an integer`,
+			`t.toml:16:1: guard.operations: must be an integer, not a number`,
+			`t.toml:17:18: workload.orders.x: unknown table (known: clients, containers, driver, options, rate, target, timeout)`,
+			`t.toml:18:19: workload.orders.y: unknown table (known: clients, containers, driver, options, rate, target, timeout)`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(t, base+c.text)
+			if diff := cmp.Diff(c.want, lines(err)); diff != "" {
+				t.Errorf("errors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseReportsWhatTheWholeFileLacks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"an empty file", "", []string{
+			`t.toml:1:1: environment: names no environment (write use = "kafka", files = ["compose.yaml"] or attach = "project")`,
+			`t.toml:1:1: nothing observes the system (add a [workload.<name>] or a [probe.<name>])`,
+		}},
+		{"two environments", "[environment]\nuse = \"kafka\"\nattach = \"p\"\nready = \"0s\"\nshare = [\"volumes:x\"]\npublish = [\"web\"]\n[probe.a]\nkind = \"tcp\"\ntarget = \"a:1\"\n", []string{
+			`t.toml:3:1: environment.attach: excludes use (an environment has exactly one of use, files and attach)`,
+			`t.toml:4:1: environment.ready: must be longer than 0s`,
+			`t.toml:5:10: environment.share[0]: "volumes:x" is no item (write "volume:name", "bind:/path", "network:name" or "port:service")`,
+			`t.toml:6:12: environment.publish[0]: "web" is not service:port (as in "kafka:9092")`,
+		}},
+		{"no tables where tables belong", "environment = 3\nworkload = { x = 3, y = { driver = \"kafka\", target = \"a:1\", options = [] } }\nprobe = []\nfault = [1, {}]\nsteady = \"x\"\nnemesis = 1\nlink = [1]\n", []string{
+			`t.toml:1:1: environment: must be a table, not an integer`,
+			`t.toml:2:14: workload.x: must be a table, not an integer`,
+			`t.toml:2:61: workload.y.options: must be a table, not a list`,
+			`t.toml:3:1: probe: must be a table of tables, not a list`,
+			`t.toml:4:10: fault[0]: must be a table, not an integer`,
+			`t.toml:4:13: fault[1].kind: missing (what happens; discompose faults lists the kinds)`,
+			`t.toml:4:13: fault[1].target: missing (a service, service[2], a glob (* and ?), or a list of these)`,
+			`t.toml:4:13: fault[1].at: missing (when it starts: at = "5s", or after = "<fault id>")`,
+			`t.toml:5:1: steady: must be a table, not a string`,
+			`t.toml:6:1: nemesis: must be a table, not an integer`,
+			`t.toml:7:1: link: not yet supported`,
+			`t.toml:7:9: link[0]: must be a table, not an integer`,
+		}},
+		{"an unknown environment", "environment.use = \"kafak\"\nprobe.a = { kind = \"tcp\", target = \"a:1\" }\n", []string{
+			`t.toml:1:13: environment.use: there is no shipped environment "kafak" (did you mean "kafka"?)`,
+		}},
+		{"another name than the file's", "name = \"u\"\nenvironment.files = []\nprobe.a = { kind = \"tcp\", target = \"a:1\" }\n[[check]]\nkind = \"log\"\nworkload = \"w\"", []string{
+			`t.toml:1:1: name: "u" is not the file's name (write "t" or leave it out)`,
+			`t.toml:2:13: environment.files: is empty (name a Compose file)`,
+			`t.toml:6:1: check[0].workload: the scenario has no workload (add [workload.<name>]: a check judges its operations)`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(t, c.text)
+			if diff := cmp.Diff(c.want, lines(err)); diff != "" {
+				t.Errorf("errors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEachErrorCanBeFoundByItsType(t *testing.T) {
+	t.Parallel()
+	_, err := parse(t, base+"x = 1\ny = 2")
+	var all scenarios.Errors
+	var one *scenarios.Error
+	if !errors.As(err, &all) || len(all) != 2 || !errors.As(err, &one) {
+		t.Fatalf("%v is not two scenarios.Error", err)
+	}
+	if one.File != "t.toml" || one.Row != 9 || one.Col != 1 || one.Key != "probe.broker.x" {
+		t.Errorf("first error is %+v", one)
+	}
+}
+
+func TestParseFillsInDefaultsAndParams(t *testing.T) {
+	t.Parallel()
+	s := mustParse(t, base+`[workload.orders.options]
+topic = "${TOPIC}-$$-$1"
+[[fault]]
+kind = "kill"
+target = "kafka"
+at = "1s"
+[[fault]]
+id = "pause"
+kind = "cpu_limit"
+target = ["a", "b*"]
+after = "kill"
+for = "2s"
+cpus = 1
+[[fault]]
+kind = "pause"
+target = "kafka[2]"
+at = "0s"
+for = "1s"
+every = "3s"
+times = 2
+`)
+	type row struct {
+		id, pick string
+		line     int
+		params   any
+	}
+	if at := s.Fault[1].At; at == nil || *at != 0 {
+		t.Errorf("with after, at is %v by default", at)
+	}
+	var got []row
+	for _, f := range s.Fault {
+		got = append(got, row{f.ID, f.Pick, f.Line, f.Params})
+	}
+	want := []row{{"kill", "all", 11, &kill{Signal: "SIGKILL"}}, {"pause", "all", 15, &cpu{CPUs: 1}}, {"pause-2", "all", 22, &pause{}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(row{}, kill{}, cpu{}, pause{})); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	p, w := s.Probe["broker"], s.Workload["orders"]
+	yes := true
+	if diff := cmp.Diff(&driverOptions{"billing-$-$1", 3, "all", &yes, w.Options.(*driverOptions).DeliveryTimeout}, w.Options); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	if s.Name != "t" || s.Environment.Ready.Std() != 2*time.Minute || !*s.Environment.Fallback || s.Expect.Verdict != "pass" || s.Recovery.Within.Std() != 30*time.Second ||
+		s.Steady.Operations != 20 || s.Guard.Probes != 5 || p.During != "may-fail" || p.Every.Std() != time.Second || w.Clients != 1 || len(p.Status) != 1 || p.Status[0] != 200 {
+		t.Errorf("defaults are not filled in: %+v", s)
+	}
+	if s.Places["fault[1].for"] != (scenarios.Place{File: "t.toml", Row: 20, Col: 1}) {
+		t.Errorf("fault[1].for is at %v", s.Places["fault[1].for"])
+	}
+	if string(s.Origin.Source[:13]) != "[environment]" {
+		t.Errorf("source is %q", s.Origin.Source)
+	}
+}
+
+func TestSetReplacesValues(t *testing.T) {
+	t.Parallel()
+	text := base + "[[fault]]\nid = \"freeze\"\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"2s\"\n"
+	s := mustParse(t, text, func(o *scenarios.Options) {
+		o.Set = []string{
+			"workload.orders.rate=500", "fault.freeze.for=3s", "fault[0].at=4s", "seed=9", "expect.availability=1", "environment.env.A=1",
+			"workload.orders.options.topic=${X}", "fault.0.target=web*", "tags=[\"a\", \"b\"]", "tags.1=c", "description=it is 5",
+		}
+	})
+	f, w := s.Fault[0], s.Workload["orders"]
+	got := []any{w.Rate, *f.For, *f.At, *s.Seed, *s.Expect.Availability, s.Environment.Env["A"], w.Options.(*driverOptions).Topic, f.Target[0], s.Tags, s.Description}
+	want := []any{500.0, 3 * time.Second, 4 * time.Second, int64(9), 1.0, "1", "${X}", "web*", []string{"a", "c"}, "it is 5"}
+	for i := range want {
+		if d, ok := got[i].(interface{ Std() time.Duration }); ok {
+			got[i] = d.Std()
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
+func TestSetReportsAPathThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	text := base + "[[fault]]\nid = \"freeze\"\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"2s\"\n"
+	for set, want := range map[string]string{
+		"workload.order.rate=5":    `--set workload.order.rate=5: workload.order: the scenario has no workload "order" (did you mean "orders"?)`,
+		"workload.x=5":             `--set workload.x=5: workload.x: the scenario has no workload "x" (known: orders)`,
+		"workload.orders.rat=5":    `--set workload.orders.rat=5: workload.orders.rat: unknown key (did you mean "rate"?)`,
+		"fault.freze.for=3s":       `--set fault.freze.for=3s: fault: has no element "freze" (did you mean "freeze"?)`,
+		"fault.freeze.fro=3s":      `--set fault.freeze.fro=3s: fault[0].fro: unknown key (did you mean "for"?)`,
+		"fault[1].for=3s":          `--set fault[1].for=3s: fault: has no element "1" (known: freeze)`,
+		"fault.freeze.for=3":       `--set fault.freeze.for=3: fault[0].for: "3" is not a duration (write a number and a unit, as in "8s" or "250ms")`,
+		"check.log.timeout=3s":     `--set check.log.timeout=3s: check: is empty: the scenario has none`,
+		"expekt.availability=1":    `--set expekt.availability=1: expekt: unknown key (did you mean "expect"?)`,
+		"expect.availability.x=1":  `--set expect.availability.x=1: expect.availability: must be a number, not a table`,
+		"probe.broker.kind.x=1":    `--set probe.broker.kind.x=1: probe.broker.kind: is not a table`,
+		"nonsense":                 `--set nonsense: is not key=value (write --set workload.orders.rate=500)`,
+		"a.=1":                     `--set a.=1: is not key=value (write --set workload.orders.rate=500)`,
+		"include=[]":               `--set include=[]: include: cannot be set`,
+		"guard.operations=many":    `--set guard.operations=many: guard.operations: must be an integer, not a string`,
+		"probe.broker.during=soon": `--set probe.broker.during=soon: probe.broker.during: "soon" is not one of must-hold, may-fail, must-fail`,
+	} {
+		_, err := parse(t, text, func(o *scenarios.Options) { o.Set = []string{set} })
+		if diff := cmp.Diff([]string{want}, lines(err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", set, diff)
+		}
+	}
+}
+
+func TestIncludesShareTables(t *testing.T) {
+	t.Parallel()
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	for _, c := range []struct {
+		name  string
+		files fstest.MapFS
+		want  []string
+	}{
+		{"merged, through a second include and a second way", fstest.MapFS{
+			"a/t.toml":  file("include = [\"_x.toml\", \"_y.toml\"]\n[environment]\nuse = \"kafka\"\n[workload.orders.options]\ntopic = \"t\"\n"),
+			"a/_x.toml": file("include = [\"_y.toml\"]\n[environment]\nready = \"9s\"\n"),
+			"a/_y.toml": file("[workload.orders]\ndriver = \"kafka\"\ntarget = \"kafka:9092\"\noptions = { partitions = 5 }\n"),
+		}, nil},
+		{"a key defined twice", fstest.MapFS{
+			"a/t.toml":  file("include = [\"_x.toml\"]\n" + base),
+			"a/_x.toml": file("[environment]\nuse = \"kafka\"\n[[check]]\nkind = \"log\"\nworkload = \"orders\"\n"),
+		}, []string{`a/t.toml:3:1: environment.use: defined twice, also at a/_x.toml:2:1 (keep one of the two)`}},
+		{"a cycle", fstest.MapFS{
+			"a/t.toml":  file("include = [\"_x.toml\"]\n" + base),
+			"a/_x.toml": file("include = [\n  \"t.toml\",\n]\n"),
+		}, []string{`a/_x.toml:2:3: include[0]: includes itself: a/t.toml → a/_x.toml → a/t.toml`}},
+		{"a file that is not there, one outside, and no string", fstest.MapFS{
+			"a/t.toml": file("include = [\"_z.toml\", \"../../x.toml\", 7]\n"),
+		}, []string{
+			`a/t.toml:1:12: include[0]: read "_z.toml": no such file`,
+			`a/t.toml:1:23: include[1]: "../../x.toml" is not below the scenario's folder`,
+		}},
+		{"problems in the included file", fstest.MapFS{
+			"a/t.toml":  file("include = [\"_x.toml\"]\n[environment]\nuse = \"kafka\"\nx = 1\n"),
+			"a/_x.toml": file("\n[workload.orders]\ndriver = \"kafka\"\ntarget = 7\n"),
+		}, []string{
+			`a/t.toml:4:1: environment.x: unknown key (known: attach, env, env_file, fallback, files, fresh, profiles, publish, ready, share, use)`,
+			`a/_x.toml:4:1: workload.orders.target: must be a string, not an integer`,
+		}},
+		{"a syntax error in the included file, and nothing that follows from it", fstest.MapFS{
+			"a/t.toml":  file("include = [\"_x.toml\"]\n"),
+			"a/_x.toml": file("a = 1\na = 2\n"),
+		}, []string{`a/_x.toml:2:1: a: Key 'a' has already been defined.`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := scenarios.Parse(c.files, "a/t.toml", options())
+			if diff := cmp.Diff(c.want, lines(err)); diff != "" {
+				t.Fatalf("errors (-want +got):\n%s", diff)
+			}
+			if err != nil {
+				return
+			}
+			o := s.Workload["orders"].Options.(*driverOptions)
+			if o.Topic != "t" || o.Partitions != 5 || s.Environment.Ready.Std() != 9*time.Second || len(s.Include) != 2 {
+				t.Errorf("not merged: %+v, %+v", o, s)
+			}
+		})
+	}
+}

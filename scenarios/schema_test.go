@@ -1,0 +1,156 @@
+package scenarios_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/scenarios"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+func compileSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(scenarios.JSONSchema(kinds(), options().Drivers)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("scenario.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("scenario.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// asJSON is a TOML document as an editor's validator sees it.
+func asJSON(t *testing.T, text string) any {
+	t.Helper()
+	var doc map[string]any
+	if _, err := toml.Decode(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestTheSchemaAcceptsWhatParseAccepts(t *testing.T) {
+	t.Parallel()
+	schema := compileSchema(t)
+	texts := map[string]string{}
+	full, err := os.ReadFile("testdata/full.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["full.toml"] = string(full)
+	for _, glob := range []string{"*.toml", "kinds/*.toml"} {
+		files, err := fs.Glob(scenarios.Shipped(), glob)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", glob, err)
+		}
+		for _, f := range files {
+			text, err := fs.ReadFile(scenarios.Shipped(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			texts[f] = string(text)
+		}
+	}
+	for name, text := range texts {
+		if err := schema.Validate(asJSON(t, text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestTheSchemaRejectsWhatParseRejects(t *testing.T) {
+	t.Parallel()
+	schema := compileSchema(t)
+	if err := schema.Validate(asJSON(t, base)); err != nil {
+		t.Fatalf("the base of the cases: %v", err)
+	}
+	fault := "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\n"
+	if err := schema.Validate(asJSON(t, base+fault+"for = \"1s\"")); err != nil {
+		t.Fatalf("the base of the faults: %v", err)
+	}
+	for name, text := range map[string]string{
+		"an unknown key":             base + "x = 1",
+		"an unknown table":           base + "[faults]",
+		"a wrong type":               base + "every = 1",
+		"a duration without unit":    base + "every = \"1\"",
+		"a value that is no enum's":  base + "during = \"x\"",
+		"a fault without for":        base + fault,
+		"a fault with another's key": base + fault + "for = \"1s\"\ncpus = 1",
+		"an instant fault with for":  base + strings.Replace(fault, "pause", "restart", 1) + "for = \"1s\"",
+		"an unknown kind":            base + strings.Replace(fault, "pause", "x", 1) + "for = \"1s\"",
+		"a driver's unknown option":  base + "[workload.orders.options]\nx = 1",
+		"two environments":           strings.Replace(base, "use", "attach = \"x\"\nuse", 1),
+		"a check without a workload": base + "[[check]]\nkind = \"log\"",
+	} {
+		if err := schema.Validate(asJSON(t, text)); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+		if _, err := parse(t, text); err == nil {
+			t.Errorf("%s is accepted by Parse", name)
+		}
+	}
+}
+
+func TestTheReferenceNamesEveryKey(t *testing.T) {
+	t.Parallel()
+	text := string(scenarios.Reference(options().Drivers)) + string(scenarios.FaultReference(kinds()))
+	seen := 0
+	for _, v := range []any{
+		scenarios.Scenario{}, scenarios.Environment{}, scenarios.Step{}, scenarios.Workload{}, scenarios.Probe{}, scenarios.Fault{}, scenarios.Recovery{}, scenarios.Expect{},
+		scenarios.Check{}, scenarios.Steady{}, scenarios.Guard{}, scenarios.Link{}, scenarios.Nemesis{}, scenarios.NemesisFault{}, driverOptions{}, kill{}, pids{},
+	} {
+		for i := range reflect.TypeOf(v).NumField() {
+			f := reflect.TypeOf(v).Field(i)
+			key := f.Tag.Get("toml")
+			if key == "" || key == "-" {
+				continue
+			}
+			seen++
+			if f.Tag.Get("doc") == "" {
+				t.Errorf("%T.%s has no doc", v, f.Name)
+			}
+			if !strings.Contains(text, "| `"+key+"` |") && !strings.Contains(text, "["+key+"]") && !strings.Contains(text, "["+key+".<name>]") {
+				t.Errorf("the reference lacks %s of %T", key, v)
+			}
+		}
+	}
+	if seen < 80 {
+		t.Errorf("only %d keys were looked at", seen)
+	}
+	for _, k := range scenarios.PlannedKinds() {
+		if !strings.Contains(text, "`"+string(k)+"`") {
+			t.Errorf("the reference lacks the planned kind %s", k)
+		}
+	}
+}
+
+func TestAPlannedKindThatThisBuildHasIsNoLongerPlanned(t *testing.T) {
+	t.Parallel()
+	specs := append(kinds(), faults.Spec{Kind: "latency", Summary: "slow", Targets: []faults.TargetKind{faults.OnLink}, New: func() faults.Fault { return &pause{} }})
+	text := string(scenarios.FaultReference(specs))
+	if strings.Contains(text[strings.Index(text, "later versions"):], "`latency`") {
+		t.Error("latency is listed as planned")
+	}
+	mustParse(t, base+"[[fault]]\nkind = \"latency\"\ntarget = \"a->b:80\"\nat = \"0s\"\nfor = \"1s\"\n", func(o *scenarios.Options) { o.Kinds = specs })
+}

@@ -1,0 +1,203 @@
+package scenarios
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/discompose/discompose/faults"
+)
+
+// Service is what CheckServices needs to know of one service of the Compose environment.
+type Service struct {
+	Name        string
+	Replicas    int    // containers; 0: none
+	Ports       []int  // that the service listens on as far as its file and image tell; nil: not known
+	Restart     string // restart policy: "" and "no" for none
+	NetworkMode string
+	Volumes     []string
+	Healthcheck bool
+}
+
+// Ref is one service, or one replica of it, that a fault is aimed at. Number 0 is every replica.
+type Ref struct {
+	Service string
+	Number  int
+}
+
+// Select lists what the fault is aimed at, in the order of its targets, each once. A target that matches no service adds
+// nothing: CheckServices reports it.
+func (f Fault) Select(services []Service) []Ref {
+	var out []Ref
+	for _, text := range f.Target {
+		t, ok := parseTarget(text)
+		if !ok {
+			continue
+		}
+		for _, s := range services {
+			r := Ref{s.Name, t.number}
+			if t.matches(s.Name) && !slices.Contains(out, r) && !slices.Contains(out, Ref{s.Name, 0}) {
+				out = append(out, r)
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(r Ref) bool { return r.Number > 0 && slices.Contains(out, Ref{r.Service, 0}) })
+}
+
+// CheckServices checks every name of the scenario against the services of its environment. The error is an Errors.
+func (s *Scenario) CheckServices(services []Service) error {
+	first := Place{s.Origin.Path, 1, 1}
+	c := &serviceCheck{problems{files: []string{first.File}, places: s.Places}, s, services}
+	for i, step := range s.Setup {
+		c.step(indexKey("setup", i), step)
+	}
+	for i, step := range s.Teardown {
+		c.step(indexKey("teardown", i), step)
+	}
+	for i, p := range s.Environment.Publish {
+		c.port(indexKey("environment.publish", i), p)
+	}
+	for i, item := range s.Environment.Share {
+		if name, ok := strings.CutPrefix(item, "port:"); ok {
+			c.service(indexKey("environment.share", i), name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Workload)) {
+		c.port(joinKey(joinKey("workload", name), "target"), s.Workload[name].Target)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Probe)) {
+		c.probe(joinKey(joinKey("probe", name), "target"), s.Probe[name])
+	}
+	for i, name := range s.Expect.Crashes {
+		c.service(indexKey("expect.crashes", i), name)
+	}
+	for i, f := range s.Fault {
+		c.fault(indexKey("fault", i), f)
+	}
+	return c.list.err()
+}
+
+type serviceCheck struct {
+	problems
+	s        *Scenario
+	services []Service
+}
+
+func (c *serviceCheck) names() []string {
+	var out []string
+	for _, s := range c.services {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+// service finds a service by its name and reports one that is not there.
+func (c *serviceCheck) service(key, name string) (Service, bool) {
+	i := slices.IndexFunc(c.services, func(s Service) bool { return s.Name == name })
+	if i < 0 {
+		c.at(key, fmt.Sprintf("the environment has no service %q", name), suggest(name, c.names()))
+		return Service{}, false
+	}
+	return c.services[i], true
+}
+
+func (c *serviceCheck) port(key, target string) {
+	name, port, ok := splitPort(target)
+	if !ok {
+		return
+	}
+	c.listens(key, name, port)
+}
+
+func (c *serviceCheck) listens(key, name string, port int) {
+	s, ok := c.service(key, name)
+	if !ok || len(s.Ports) == 0 || slices.Contains(s.Ports, port) {
+		return
+	}
+	c.at(key, fmt.Sprintf("service %q has no port %d", name, port), fmt.Sprintf("it has %s; ports are those inside the container", joinInts(s.Ports)))
+}
+
+func joinInts(ports []int) string {
+	var out []string
+	for _, p := range slices.Sorted(slices.Values(ports)) {
+		out = append(out, fmt.Sprint(p))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (c *serviceCheck) step(key string, s Step) {
+	if s.Service != "" {
+		c.service(joinKey(key, "service"), s.Service)
+	}
+	for i, name := range s.Before {
+		c.service(indexKey(joinKey(key, "before"), i), name)
+	}
+}
+
+func (c *serviceCheck) probe(key string, p Probe) {
+	switch p.Kind {
+	case "tcp":
+		c.port(key, p.Target)
+	case "http":
+		if u, err := url.Parse(p.Target); err == nil {
+			c.service(key, u.Hostname())
+		}
+	case "exec", "log":
+		if t, ok := parseTarget(p.Target); ok {
+			c.replica(key, t.pattern, t.number)
+		}
+	}
+}
+
+// replica checks that a service exists and has the replica of a number (0: any).
+func (c *serviceCheck) replica(key, name string, number int) {
+	s, ok := c.service(key, name)
+	switch {
+	case !ok:
+	case s.Replicas == 0:
+		c.at(key, fmt.Sprintf("service %q has no container", name), "it is scaled to 0")
+	case number > s.Replicas:
+		c.at(key, fmt.Sprintf("service %q has %d container(s), no number %d", name, s.Replicas, number), "")
+	}
+}
+
+func (c *serviceCheck) fault(key string, f Fault) {
+	at := joinKey(key, "target")
+	for i, text := range f.Target {
+		one := at
+		if c.given(indexKey(at, i)) {
+			one = indexKey(at, i)
+		}
+		t, ok := parseTarget(text)
+		if !ok {
+			continue
+		}
+		if !t.glob() {
+			c.replica(one, t.pattern, t.number)
+			continue
+		}
+		if len((Fault{Target: Targets{text}}).Select(c.services)) == 0 {
+			c.at(one, fmt.Sprintf("%q matches no service", text), suggest("", c.names()))
+		}
+	}
+	c.returns(key, f)
+}
+
+// returns reports a kill after which nothing starts the target again.
+func (c *serviceCheck) returns(key string, f Fault) {
+	down, ok := f.Params.(faults.Downtimer)
+	if !ok || !f.Spec.Instant || f.Kind != "kill" || down.Down() > 0 {
+		return
+	}
+	for _, r := range f.Select(c.services) {
+		s, _ := c.service(key, r.Service)
+		if s.Restart != "" && s.Restart != "no" {
+			continue
+		}
+		c.add(c.place(key), joinKey(key, "down"), fmt.Sprintf("missing: service %q has no restart policy, so nothing starts it again", r.Service),
+			`write down = "5s" to start it again after that time, or give the service a restart policy`)
+		return
+	}
+}
