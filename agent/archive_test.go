@@ -163,6 +163,10 @@ func TestExecutableComesFromThePayloadWhereTheOwnDoesNotFit(t *testing.T) {
 			t.Errorf("%s: %v, want ErrPayload with what to do", name, err)
 		}
 	}
+	_, err = ImageSource{Exe: "/proc/self/exe"}.executable("s390x")
+	if err == nil || !strings.Contains(err.Error(), "is built for") {
+		t.Errorf("got %v, want the machine that it is built for", err)
+	}
 	broken := func(string) (io.ReadCloser, error) { return nil, errors.New("damaged") }
 	if _, err := (ImageSource{Exe: script, Payload: broken}).executable("arm64"); err == nil || errors.Is(err, ErrPayload) {
 		t.Errorf("a damaged payload: %v, want its own error", err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -33,10 +34,24 @@ func (e *Environment) Down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.removeHooks(ctx); err != nil {
+		return err
+	}
 	if err := RemoveRun(ctx, e.engine.docker, e.run.Run, agents...); err != nil {
 		return fmt.Errorf("take down project %s: %w", e.name, err)
 	}
 	return nil
+}
+
+// removeHooks removes containers of pre_start hooks that an interrupted start has left: the SDK gives them no label of
+// ours, but the project's name, which is the run's alone.
+func (e *Environment) removeHooks(ctx context.Context) error {
+	list, err := e.engine.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", api.ProjectLabel+"="+e.name), filters.Arg("label", api.HookLabel))})
+	if err != nil {
+		return fmt.Errorf("list hooks of project %s: %w", e.name, err)
+	}
+	return remover{docker: e.engine.docker, run: e.run.Run}.removeContainers(ctx, list)
 }
 
 // agents are the ids of the run's agent containers: they end after the environment, by themselves.

@@ -60,6 +60,7 @@ type Service struct {
 	OneShot     bool              // exit 0 is its ready state
 	DependsOn   []string          // services
 	Environment map[string]string // never nil
+	Labels      map[string]string // never nil
 	ReadOnly    bool              // read-only root file system
 	User        string
 	Links       map[string]string // name that this service uses → service: links, container names

@@ -193,7 +193,12 @@ func (s *State) Base(container, resource string, read func() (json.RawMessage, e
 	if err != nil {
 		return nil, fmt.Errorf("read %s of %.12s: %w", resource, container, err)
 	}
-	return v, s.add(Entry{Type: EntryBase, Base: &Base{Container: container, Resource: resource, Value: v}})
+	if err := s.add(Entry{Type: EntryBase, Base: &Base{Container: container, Resource: resource, Value: v}}); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bases[key], nil // the first one, where two callers read at the same time
 }
 
 // Lock serialises changes to one container.

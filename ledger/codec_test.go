@@ -67,6 +67,7 @@ func FuzzDecodeOps(f *testing.F) {
 	f.Add(bytes.ReplaceAll(line, []byte(`"s":1`), []byte(`"s":4294967296`)))
 	f.Add(bytes.ReplaceAll(line, []byte(`"pt":-1`), []byte(`"pt":-2147483649`)))
 	f.Add(bytes.ReplaceAll(line, []byte(`orders`), []byte("\xff\u00e9\\u0041")))
+	f.Add(bytes.ReplaceAll(line, []byte(`"t1":5`), []byte(`"t1":9999999999999999999`)))
 	f.Add([]byte(`[]`))
 	f.Add([]byte(`[{"o":-0,"w":"x"}, {}]`))
 	f.Add([]byte("\v[]"))

@@ -72,6 +72,11 @@ func TestLogNamesTheBrokenPromise(t *testing.T) {
 			s.ops[0].Outcome = ledger.Unknown
 			s.drop(ledger.FuncPoll, 0)
 		}, oracle.DataLoss, "offsets have no gaps", "no record at offset 0", []int64{13, 17}, 1},
+		{"a log that got shorter between two final reads", func(s *logSim) {
+			s.drop(ledger.FuncRead, 3)
+			s.drop(ledger.FuncRead, 4)
+			s.record(ledger.Op{Func: ledger.FuncEnd, Offset: 3})
+		}, oracle.DataLoss, "an acknowledged record is in the log", "ended at offset 5 without it", []int64{4, 14, 17}, 2},
 		{"a record that was never delivered", func(s *logSim) { s.drop(ledger.FuncPoll, 2) }, oracle.DataLoss, "every acknowledged record before a consumer's position was delivered", "offsets 1 and 3 were", []int64{3, 8, 10, 14}, 1},
 		{"a delivered record of unknown fate that vanished", func(s *logSim) { s.drop(ledger.FuncRead, 4) }, oracle.DataLoss, "a record that a consumer was handed stays in the log", "was delivered from partition 0 offset 4", []int64{6, 11, 17}, 2},
 		{"a corrupt body in the final read", func(s *logSim) { s.op(ledger.FuncRead, 2, 0).Sum = 0xbeef }, oracle.Corruption, "a body comes back as it was sent", "CRC-32C 0000beef", []int64{3, 14}, 1},

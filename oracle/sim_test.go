@@ -187,6 +187,30 @@ func (blind) Check(_ context.Context, _ *ledger.History, workload string) oracle
 	return oracle.Result{Check: "blind", Workload: workload, Verdict: oracle.Pass}
 }
 
+// stubborn is a checker that finds the same loss, of every operation, in whatever it is given.
+type stubborn struct{ oracle.Log }
+
+func (stubborn) Check(_ context.Context, h *ledger.History, workload string) oracle.Result {
+	v := oracle.Violation{Class: oracle.DataLoss, Promise: "always"}
+	for id := range int64(1000) {
+		v.Ops = append(v.Ops, id)
+	}
+	return oracle.Result{Check: "stubborn", Workload: workload, Verdict: oracle.Fail, Violations: []oracle.Violation{v}, Total: 1}
+}
+
+func TestSelfTestTakesNoOldViolationForAConviction(t *testing.T) {
+	t.Parallel()
+	mutants := oracle.SelfTest(t.Context(), stubborn{}, tableSim().history(), "orders", 1)
+	for _, m := range mutants {
+		if m.Fate != oracle.Survived {
+			t.Errorf("%s: %s", m.Name, m.Fate)
+		}
+	}
+	if len(mutants) != len(oracle.Log{}.Mutations()) {
+		t.Errorf("%d mutants", len(mutants))
+	}
+}
+
 func TestSelfTestShowsABlindChecker(t *testing.T) {
 	t.Parallel()
 	s := newLogSim(1, 1)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/discompose/discompose/workload"
 )
 
 // hostClock maps the runner's monotonic clock to the engine host's boot-time clock, on which clients and the agent stamp.
@@ -16,14 +18,18 @@ type hostClock struct {
 	errNs  atomic.Int64 // half the least round trip
 }
 
+// newHostClock starts from this machine's boot-time clock, which is the host's own where the engine is local.
+func newHostClock() *hostClock {
+	c := &hostClock{start: time.Now()}
+	c.offset.Store(workload.Now())
+	return c
+}
+
 // clockPings is how many round trips one synchronisation makes; the shortest counts.
 const clockPings = 15
 
 // sync measures the mapping anew; ping answers with the host's boot-time clock in ns.
 func (c *hostClock) sync(ctx context.Context, ping func(context.Context) (int64, error)) error {
-	if c.start.IsZero() {
-		c.start = time.Now()
-	}
 	least := int64(math.MaxInt64)
 	for range clockPings {
 		before := time.Since(c.start)
@@ -41,7 +47,7 @@ func (c *hostClock) sync(ctx context.Context, ping func(context.Context) (int64,
 	return nil
 }
 
-// now is the host's boot-time clock, ns; before the first sync it counts from the runner's start.
+// now is the host's boot-time clock, ns; before the first sync it is this machine's own.
 func (c *hostClock) now() int64 { return int64(time.Since(c.start)) + c.offset.Load() }
 
 // until is how long it is to an instant of the host's clock.

@@ -87,7 +87,7 @@ func healOwed(ctx context.Context, docker *client.Client, d *Dir, state *faults.
 		return err
 	}
 	defer file.Close() //nolint:errcheck // every entry is synced when it is written
-	clock := &hostClock{}
+	clock := newHostClock()
 	state.Commit = (&journalFile{file: file, now: clock.now, ctx: context.WithoutCancel(ctx)}).commit
 	env := faults.Env{Engine: engine.New(docker), Journal: state, Now: clock.now}
 	host, err := healSession(ctx, docker, d, state.Note())

@@ -162,13 +162,14 @@ func (n *nemesis) observer(in Injection, f *ledger.Fault) faults.Observer {
 		Confirmed: func(_ faults.Record, w faults.Witness) {
 			f.Confirmed = w.At
 			witness(w, true)
-			r.say(Event{Kind: EventWitness, Name: in.ID, Text: w.Note})
+			r.say(Event{Kind: EventWitness, Name: in.ID, On: true, Text: w.Note})
 		},
 		Reverting: func(_ faults.Record, at int64) { f.Released = at },
 		Gone: func(_ faults.Record, w faults.Witness) {
 			f.Gone = w.At
 			witness(w, false)
-			r.say(Event{Kind: EventFault, Name: in.ID, Text: fmt.Sprintf("%s %s over: %s", in.Fault.Kind, f.Target, w.Note)})
+			r.say(Event{Kind: EventFault, Name: in.ID, Text: fmt.Sprintf("%s %s is over", in.Fault.Kind, f.Target)})
+			r.say(Event{Kind: EventWitness, Name: in.ID, Text: w.Note})
 		},
 	}
 }

@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 		out.Err = errors.Join(err, dir.Close())
 		return out
 	}
-	r := &run{o: o, dir: dir, clock: &hostClock{}, track: newTracker(), polled: &positions{}}
+	r := &run{o: o, dir: dir, clock: newHostClock(), track: newTracker(), polled: &positions{}}
 	r.undo.state = &faults.State{}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -159,7 +159,7 @@ func (r *run) steadyState(ctx context.Context) error {
 	if err := r.fleet.start(ctx); err != nil {
 		return err
 	}
-	r.background.Go(func() { r.tick(ctx) })
+	r.background.Go(func() { r.tick(r.backgroundCtx) })
 	return r.waitSteady(ctx)
 }
 
@@ -180,7 +180,7 @@ func (r *run) tick(ctx context.Context) {
 
 // faultsOnTime runs the timeline.
 func (r *run) faultsOnTime(ctx context.Context) error {
-	r.info.Base = r.clock.now()
+	r.info.Base, r.info.BaseWall = r.clock.now(), time.Now().UnixNano()
 	if err := ledger.WriteRun(r.dir.Path, r.info); err != nil {
 		return err
 	}

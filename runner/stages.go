@@ -275,8 +275,14 @@ func (r *run) composeProgress(e compose.Event) {
 	r.say(Event{Kind: EventProgress, Text: strings.TrimSpace(e.Name + " " + e.Action + " " + e.Detail)})
 }
 
+// dockerEvent takes one event of the engine. Its time is the engine's wall clock: the age that it has by this machine's is
+// subtracted from now, where the two clocks agree well enough.
 func (r *run) dockerEvent(e compose.Event) {
-	if err := r.store.AddEvent(ledger.Event{At: r.clock.now(), Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail}); err != nil {
+	at := r.clock.now()
+	if age := time.Now().UnixNano() - e.Time; age > 0 && age < int64(5*time.Second) {
+		at -= age
+	}
+	if err := r.store.AddEvent(ledger.Event{At: at, Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail}); err != nil {
 		r.o.Log.Error("record event", "type", e.Action, "err", err)
 	}
 }

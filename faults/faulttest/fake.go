@@ -210,7 +210,7 @@ func (h host) call(ctx context.Context, op string, raw json.RawMessage) (any, er
 		}
 		return nil, h.w.change(ctx, s.Container, func(b *box) error {
 			if s.PID == 0 || s.PID != b.pid || !b.dead.IsZero() {
-				return fmt.Errorf("process %d is not in the container's cgroup", s.PID)
+				return fmt.Errorf("process %d is not in the container's cgroup: %w", s.PID, errNotRunning)
 			}
 			h.w.signal(b, s.Signal)
 			return nil

@@ -127,7 +127,12 @@ func event(ctx context.Context, env faults.Env, r faults.Record) (want, faults.C
 	if err != nil {
 		return want{}, faults.Container{}, fmt.Errorf("inspect %s: %w", r.On, err)
 	}
-	if w.PID != 0 && (!c.Running || c.PID != w.PID) {
+	if w.PID == 0 {
+		return w, c, nil
+	}
+	// The engine may not have noticed yet that it ended.
+	over := !c.Running || c.PID != w.PID || (env.Host != nil && ended(ctx, env, w.PID) == nil)
+	if over {
 		return want{}, faults.Container{}, noWitness("process %d of %s ended before the %s: something else stopped or restarted it", w.PID, r.On, r.Kind)
 	}
 	return w, c, nil

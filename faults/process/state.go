@@ -126,11 +126,16 @@ func reach(ctx context.Context, env faults.Env, on faults.Target, d desired) err
 	case !c.Running || c.Restarting:
 		return nil
 	case d.pause != nil && !c.Paused:
-		return do(ctx, env, on, faults.Action{Verb: faults.DoPause})
+		err = do(ctx, env, on, faults.Action{Verb: faults.DoPause})
 	case d.pause == nil && c.Paused:
-		return do(ctx, env, on, faults.Action{Verb: faults.DoUnpause})
+		err = do(ctx, env, on, faults.Action{Verb: faults.DoUnpause})
 	}
-	return nil
+	if err != nil {
+		if c, ierr := env.Engine.Inspect(ctx, on.Container); ierr == nil && (!c.Running || c.Restarting) {
+			return nil // it ended meanwhile: there is nothing to pause
+		}
+	}
+	return err
 }
 
 func do(ctx context.Context, env faults.Env, on faults.Target, a faults.Action) error {
@@ -217,9 +222,13 @@ const patience = 500 * time.Millisecond
 
 // gone measures that the record no longer has an effect: the container is in the state that the others ask for.
 func gone(ctx context.Context, env faults.Env, r faults.Record) (faults.Witness, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return faults.Await(ctx, look, func() (faults.Witness, error) { return goneNow(ctx, env, r) })
+	w, err := faults.Await(soon, look, func() (faults.Witness, error) { return goneNow(soon, env, r) })
+	if err != nil || r.Kind == kindPause {
+		return w, err
+	}
+	return w, outlived(ctx, env, r)
 }
 
 func goneNow(ctx context.Context, env faults.Env, r faults.Record) (faults.Witness, error) {
@@ -241,32 +250,45 @@ func goneNow(ctx context.Context, env faults.Env, r faults.Record) (faults.Witne
 	if err != nil {
 		return faults.Witness{}, err
 	}
-	if err := outlived(ctx, env, r, w, c); err != nil {
-		return faults.Witness{}, err
-	}
 	return faults.Witness{What: "state", Value: float64(c.PID), Unit: "pid", Note: state(r, w, c, d)}, nil
 }
 
-// aftermath is how long after a kill a process that is still there counts as one that will stay.
-const aftermath = 100 * time.Millisecond
+// How long after a kill, a stop or a restart that may have got through or not a process that is still there counts as one
+// that will stay: a SIGKILL acts at once, a process that is asked to end takes its time.
+const (
+	afterKill = 100 * time.Millisecond
+	afterStop = time.Second
+)
 
-// outlived fails if the process that a kill was aimed at is about to end: the signal is on its way, or the engine has
-// not noticed the end yet. A kill that was never sent leaves it there.
-func outlived(ctx context.Context, env faults.Env, r faults.Record, w want, c faults.Container) error {
-	if r.Kind != kindKill || !c.Running || !c.StartedAt.Equal(w.StartedAt) {
-		return nil
-	}
-	if err := faults.Pause(ctx, aftermath); err != nil {
+// outlived fails if the process that the fault was aimed at ends after all: the call was still on its way, or the engine
+// had not noticed the end yet. It waits only where that process is still there, which is after a failed apply.
+func outlived(ctx context.Context, env faults.Env, r faults.Record) error {
+	w, err := decode(r)
+	if err != nil {
 		return err
 	}
-	now, err := env.Engine.Inspect(ctx, r.On.Container)
-	if err != nil {
-		return fmt.Errorf("inspect %s: %w", r.On, err)
+	after := afterStop
+	if r.Kind == kindKill && w.Signal == "SIGKILL" {
+		after = afterKill
 	}
-	if !now.Running || ended(ctx, env, w.PID) == nil && env.Host != nil {
-		return noWitness("process %d of %s is about to end", w.PID, r.On)
+	for waited := time.Duration(0); ; waited += look {
+		c, err := env.Engine.Inspect(ctx, r.On.Container)
+		switch {
+		case errors.Is(err, faults.ErrGone):
+			return nil
+		case err != nil:
+			return fmt.Errorf("inspect %s: %w", r.On, err)
+		case waited == 0 && (w.PID == 0 || c.PID != w.PID):
+			return nil
+		case c.PID != w.PID || (env.Host != nil && ended(ctx, env, w.PID) == nil):
+			return noWitness("process %d of %s is ending", w.PID, r.On)
+		case waited >= after:
+			return nil
+		}
+		if err := faults.Pause(ctx, look); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // state is the sentence about a container whose fault r has ended.

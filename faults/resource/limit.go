@@ -70,10 +70,17 @@ func (l limit) mechanisms(note string) []faults.Mechanism {
 
 const updateNote = "only where the container has such a limit already, for docker update cannot give back \"unset\""
 
-// base reads the base value; the first call for a container journals it.
+// base reads the base value of a running container; the first call for it journals the value.
 func (l limit) base(ctx context.Context, env faults.Env, on faults.Target) (base, error) {
+	c, err := env.Engine.Inspect(ctx, on.Container)
+	if err != nil {
+		return base{}, fmt.Errorf("inspect %s: %w", on, err)
+	}
+	if !c.Running || c.Restarting {
+		return base{}, fmt.Errorf("%s on %s: %w: it is not running, so it has no cgroup to limit", l.kind, on, faults.ErrUnsupported)
+	}
 	raw, err := env.Journal.Base(on.Container, l.controller, func() (json.RawMessage, error) {
-		b, err := l.read(ctx, env, on)
+		b, err := l.read(ctx, env, on, c)
 		if err != nil {
 			return nil, err
 		}
@@ -104,11 +111,7 @@ func decodeBase(raw json.RawMessage) (base, error) {
 	return b, nil
 }
 
-func (l limit) read(ctx context.Context, env faults.Env, on faults.Target) (base, error) {
-	c, err := env.Engine.Inspect(ctx, on.Container)
-	if err != nil {
-		return base{}, fmt.Errorf("inspect %s: %w", on, err)
-	}
+func (l limit) read(ctx context.Context, env faults.Env, on faults.Target, c faults.Container) (b base, err error) {
 	facts := env.Facts()
 	if !facts.Can(faults.CapAgent) || !facts.Can(l.capability) {
 		v, period := l.set(c.Limits)
@@ -117,10 +120,7 @@ func (l limit) read(ctx context.Context, env faults.Env, on faults.Target) (base
 		}
 		return base{By: byEngine, Value: v, Period: period, Limits: c.Limits}, nil
 	}
-	if !c.Running || c.Restarting {
-		return base{}, fmt.Errorf("%w: %s is not running, so it has no cgroup to limit", faults.ErrUnsupported, on)
-	}
-	b := base{By: byCgroup, Version: facts.CgroupVersion}
+	b = base{By: byCgroup, Version: facts.CgroupVersion}
 	if b.Text, err = cgroup(ctx, env, on, l.controller, l.files[b.Version]); err != nil {
 		return base{}, err
 	}

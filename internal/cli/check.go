@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +56,7 @@ func (a *app) check(ctx context.Context, args []string) error {
 		return err
 	}
 	a.exit = exitOfOutcome(runner.Outcome{Judged: true, Judgement: j})
-	return reports.Text(a.Out, rec)
+	return reports.TextOptions{Color: a.color()}.Write(a.Out, rec)
 }
 
 func (a *app) reportCommand() *cobra.Command {
@@ -65,15 +65,21 @@ func (a *app) reportCommand() *cobra.Command {
 		Use: "report [RUN]", Short: "Print the report of a stored run (default: the latest)", Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return a.report(args, format) },
 	}
-	c.Flags().StringVar(&format, "format", "markdown", "markdown, json or text")
+	c.Flags().StringVar(&format, "format", "markdown", "markdown, json, text or verdict")
 	return c
 }
 
 func (a *app) report(args []string, format string) error {
-	formats := map[string]func(io.Writer, *reports.Record) error{"markdown": reports.Markdown, "json": reports.JSON, "text": reports.Text}
-	write, ok := formats[format]
-	if !ok {
-		return &usageError{fmt.Errorf("--format %q: use markdown, json or text", format)}
+	var write reports.Writer
+	var names []string
+	for _, f := range reports.Formats() {
+		names = append(names, f.Name)
+		if f.Name == format {
+			write = f.Write
+		}
+	}
+	if write == nil {
+		return &usageError{fmt.Errorf("--format %q: use one of %s", format, strings.Join(names, ", "))}
 	}
 	dir, err := a.runDir(args)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/discompose/discompose/internal/ui"
 	"github.com/discompose/discompose/runner"
 )
 
@@ -125,7 +126,10 @@ func terminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
 
-// args wraps a cobra check so that its errors exit 64.
+// color reports whether standard output is to be coloured.
+func (a *app) color() bool { return ui.WantColor(terminal(a.Out), a.noColor, os.Getenv) }
+
+// usageArgs wraps a cobra check so that its errors exit 64.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {

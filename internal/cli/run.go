@@ -101,7 +101,7 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	switch {
 	case out.Judged && out.Err == nil:
 		if rec, err := reports.Load(out.Dir); err == nil {
-			if err := reports.Text(a.Out, rec); err != nil {
+			if err := (reports.TextOptions{Color: a.color()}).Write(a.Out, rec); err != nil {
 				out.Err = err
 			}
 		} else {

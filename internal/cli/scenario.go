@@ -17,7 +17,10 @@ import (
 
 // scenarioOptions is how this build reads scenarios.
 func scenarioOptions(set []string) scenarios.Options {
-	return scenarios.Options{Kinds: catalogue.All(), Env: os.LookupEnv, Set: set, Drivers: map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }}}
+	return scenarios.Options{
+		Kinds: catalogue.All(), Env: os.LookupEnv, Set: set, Environments: compose.Environments(),
+		Drivers: map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }},
+	}
 }
 
 // parse finds and reads one scenario.
@@ -30,16 +33,9 @@ func parse(name string, set []string) (*scenarios.Scenario, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	s, err := scenarios.Parse(fsys, file, scenarioOptions(set))
-	if err != nil {
-		return nil, err
-	}
-	source := s.Origin.Source
-	s.Origin = origin
-	if len(s.Origin.Source) == 0 {
-		s.Origin.Source = source
-	}
-	return s, nil
+	o := scenarioOptions(set)
+	o.Origin = origin
+	return scenarios.Parse(fsys, file, o)
 }
 
 // load reads one scenario and its Compose files, and checks the one against the other; it asks no engine.
