@@ -292,6 +292,11 @@ func TestKafkaStopGivesUpWhatIsLeft(t *testing.T) {
 	if s.InFlight != 0 || s.Unknown < 50 || int64(len(h.all())) != s.Invoked {
 		t.Errorf("%d operations were emitted: %+v", len(h.all()), s)
 	}
+	for _, o := range h.of(ledger.FuncProduce, ledger.Unknown) {
+		if o.Complete != 0 || o.Error != "stopped before an answer came" {
+			t.Fatalf("given up as %+v", o)
+		}
+	}
 	b.signal(syscall.SIGCONT)
 	if err := d.Final(t.Context(), h.emit); err != nil {
 		t.Fatal(err)
@@ -367,6 +372,36 @@ func TestKafkaFinalSeesCorruption(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[int64]bool{5000: true, 0: true}, wrong); diff != "" {
 		t.Errorf("values with a wrong body (-want +got):\n%s", diff)
+	}
+}
+
+func TestKafkaFinalEndsAtItsEnd(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	h := &history{}
+	d := newDriver(t, workload.Config{Target: c.ListenAddrs()[0], Rate: 1000}, workload.KafkaOptions{Partitions: 1})
+	setUp(t, d, h)
+	eventually(t, "10 acknowledged", func() bool { return d.Stats().OK >= 10 })
+	if err := d.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n := len(h.of(ledger.FuncProduce, ledger.OK))
+	c.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { // once: after the end was asked for
+		t.Log("control"); c.SleepControl(func() { produceOne(t, c.ListenAddrs()[0], []byte("late")); t.Log("produced") })
+		return nil, nil, false
+	})
+	if err := d.Final(t.Context(), h.emit); err != nil {
+		t.Fatal(err)
+	}
+	ends := h.of(ledger.FuncEnd, ledger.OK)
+	if reads := len(h.of(ledger.FuncRead, ledger.OK)); reads != n || len(ends) != 1 || ends[0].Offset != int64(n) {
+		t.Errorf("%d reads of %d records, ends %+v", reads, n, ends)
+	}
+	if err := d.Final(t.Context(), h.emit); err != nil {
+		t.Fatal(err)
+	}
+	if reads := len(h.of(ledger.FuncRead, ledger.OK)); reads != n+n+1 {
+		t.Errorf("the late record was not written: %d reads", reads)
 	}
 }
 

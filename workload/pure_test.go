@@ -46,6 +46,14 @@ func TestDue(t *testing.T) {
 
 func TestDueAndInstantAgree(t *testing.T) {
 	t.Parallel()
+	for _, rate := range []float64{0.3, 3, 7, 30, 49, 999.9, 123456.789} { // whose periods are no whole ns: rounding shows
+		for k := range int64(20_000) {
+			at := workload.Instant(k, rate)
+			if before, then := workload.Due(at-1, rate), workload.Due(at, rate); before != k || then != k+1 {
+				t.Fatalf("operation %d at rate %g is planned at %d ns, but %d are due just before and %d then", k, rate, at, before, then)
+			}
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		rate := rapid.Float64Range(0.01, 1e6).Draw(t, "rate")
 		elapsed := rapid.Int64Range(0, int64(24*time.Hour)).Draw(t, "elapsed")

@@ -446,3 +446,16 @@ func root(t *testing.T) string {
 		}
 	}
 }
+
+// Enum lists the values that a parameter's enum tag documents.
+func Enum(t *testing.T, f faults.Fault, key string) []string {
+	t.Helper()
+	typ := reflect.TypeOf(f).Elem()
+	for i := range typ.NumField() {
+		if tag := typ.Field(i).Tag; tag.Get("toml") == key && tag.Get("enum") != "" {
+			return strings.Split(tag.Get("enum"), "|")
+		}
+	}
+	t.Fatalf("%T has no enum %q", f, key)
+	return nil
+}

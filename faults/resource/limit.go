@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/internal/units"
 )
 
 // unlimited is the value of a limit that is not set.
@@ -158,7 +159,7 @@ func (l limit) text(value int64, b base) string {
 	case l.controller == "cpu":
 		return fmt.Sprintf("%.3g cpus", float64(value)/float64(b.Period))
 	case l.controller == "memory":
-		return strconv.FormatInt(value, 10) + " bytes"
+		return units.Size(value).String()
 	}
 	return strconv.FormatInt(value, 10) + " processes"
 }

@@ -197,9 +197,9 @@ func (l memoryLimit) Confirm(ctx context.Context, env faults.Env, r faults.Recor
 		if u.pid == w.PID && w.Usage > value && u.bytes <= value {
 			return faults.Witness{
 				What: "memory taken away", Value: float64(w.Usage - u.bytes), Unit: "bytes",
-				Note: fmt.Sprintf("%s is limited to %s: it used %d bytes before and %d now", r.On, l.text(value, b), w.Usage, u.bytes),
+				Note: fmt.Sprintf("%s is limited to %s: it used %s before and %s now", r.On, l.text(value, b), units.Size(w.Usage), units.Size(u.bytes)),
 			}, nil
 		}
-		return faults.Witness{}, noWitness("%s uses %d bytes and did not hit its limit of %s", r.On, u.bytes, l.text(value, b))
+		return faults.Witness{}, noWitness("%s uses %s and did not hit its limit of %s", r.On, units.Size(u.bytes), l.text(value, b))
 	})
 }

@@ -63,7 +63,8 @@ func KafkaFromEnv(lookup func(string) (string, bool)) (KafkaOptions, error) {
 }
 
 // ServeKafka serves one broker until ctx ends, then closes it in order. Every batch is fsynced before it is acknowledged,
-// so that an acknowledged record outlives SIGKILL and a crash of the host.
+// so that an acknowledged record outlives SIGKILL and a crash of the host; so does the memory of idempotent producers,
+// which is rebuilt from the log.
 func ServeKafka(ctx context.Context, o KafkaOptions) error {
 	listen, tell, err := o.addresses()
 	if err != nil {
@@ -76,6 +77,9 @@ func ServeKafka(ctx context.Context, o KafkaOptions) error {
 	port, err := strconv.Atoi(portText)
 	if err != nil {
 		return fmt.Errorf("KAFKA_LISTENERS: port: %w", err)
+	}
+	if err := restoreProducers(o.dir()); err != nil {
+		return fmt.Errorf("restore producers in %s: %w", o.dir(), err)
 	}
 	opts := []kfake.Opt{
 		kfake.Ports(port),
