@@ -1,5 +1,7 @@
 # discompose: every target is described by `make help`.
 GO       ?= go
+# The target's system: a build for another one than Linux embeds Linux builds for agent and clients.
+GOOS     ?= $(shell $(GO) env GOOS)
 SCENARIO ?= kafka_broker_pause
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -11,13 +13,27 @@ FUZZTIME ?= 10s
 LINT     := $(shell sed -n '1s/^\# //p' .golangci.yml)
 
 .DEFAULT_GOAL := help
-.PHONY: help build chaos test unit e2e test-all race cover lint fmt fuzz generate generate-clean check bench record clean
+.PHONY: help build cross payload always chaos test unit e2e test-all race cover lint fmt fuzz generate generate-clean check bench record clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/discompose, static, with version and commit
-	@$(BUILD) -o bin/discompose ./cmd/discompose
+build: $(if $(filter-out linux,$(GOOS)),payload) ## build bin/discompose, static, with version and commit
+	@GOOS=$(GOOS) $(BUILD) $(if $(filter-out linux,$(GOOS)),-tags payload) -o bin/discompose ./cmd/discompose
+
+cross: payload ## build bin/<os>-<arch>/discompose for linux and darwin on amd64 and arm64
+	@GOOS=darwin GOARCH=amd64 $(BUILD) -tags payload -o bin/darwin-amd64/discompose ./cmd/discompose
+	@GOOS=darwin GOARCH=arm64 $(BUILD) -tags payload -o bin/darwin-arm64/discompose ./cmd/discompose
+
+payload: internal/payload/linux-amd64.gz internal/payload/linux-arm64.gz
+
+internal/payload/linux-%.gz: bin/linux-%/discompose
+	@gzip -9nc $< >$@
+
+# Go knows best whether they are up to date.
+.PRECIOUS: bin/linux-%/discompose
+bin/linux-%/discompose: always
+	@GOOS=linux GOARCH=$* $(BUILD) -o $@ ./cmd/discompose
 
 chaos: build ## run a scenario of the catalogue: make chaos SCENARIO=kafka_broker_pause
 	@./bin/discompose run $(SCENARIO) $(ARGS)
@@ -66,4 +82,4 @@ record: ## save a run for the judge's tests: make record RUN=runs/latest NAME=ka
 	@mkdir -p oracle/testdata/runs/$(NAME) && cp -L $(or $(RUN),runs/latest)/run.json $(or $(RUN),runs/latest)/ledger.sqlite $(or $(RUN),runs/latest)/verdict oracle/testdata/runs/$(NAME)/
 
 clean: ## remove what make built; runs/ stays
-	rm -rf bin coverage.out
+	rm -rf bin coverage.out internal/payload/*.gz

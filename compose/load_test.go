@@ -106,7 +106,7 @@ func TestLoadReportsUnsetVariables(t *testing.T) {
 func TestShippedEnvironmentsLoadWithoutTheUsersVariables(t *testing.T) {
 	t.Setenv("COMPOSE_PROFILES", "x")
 	names := compose.Environments()
-	if !slices.Equal(names, []string{"kafka", "web"}) {
+	if !slices.Equal(names, []string{"burn", "kafka", "web"}) {
 		t.Fatalf("environments are %v", names)
 	}
 	for _, name := range names {

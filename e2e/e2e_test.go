@@ -90,9 +90,24 @@ func (c *call) wait() result {
 
 func discompose(t *testing.T, args ...string) result {
 	t.Helper()
-	r := start(t, args...).wait()
-	nothingLeft(t)
+	c := start(t, args...)
+	r := c.wait()
+	c.nothingLeft()
 	return r
+}
+
+// ids are the ids of the runs that the calls of this test made.
+func (c *call) ids() []string {
+	c.t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(c.runs, "*Z-*"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var out []string
+	for _, d := range dirs {
+		out = append(out, d[strings.LastIndexByte(d, '-')+1:])
+	}
+	return out
 }
 
 func docker(t *testing.T) *client.Client {
@@ -113,10 +128,10 @@ func needImage(t *testing.T, ref string) {
 	}
 }
 
-// left names what carries the label of any run.
-func left(ctx context.Context, t *testing.T, d *client.Client) []string {
+// left names what carries the label of a run.
+func left(ctx context.Context, t *testing.T, d *client.Client, id string) []string {
 	t.Helper()
-	label := filters.NewArgs(filters.Arg("label", "io.discompose.run"))
+	label := filters.NewArgs(filters.Arg("label", "io.discompose.run="+id))
 	var out []string
 	containers, err := d.ContainerList(ctx, container.ListOptions{All: true, Filters: label})
 	if err != nil {
@@ -143,10 +158,21 @@ func left(ctx context.Context, t *testing.T, d *client.Client) []string {
 	return out
 }
 
-func nothingLeft(t *testing.T) {
-	t.Helper()
-	if l := left(t.Context(), t, docker(t)); len(l) > 0 {
-		t.Errorf("left behind: %v", l)
+// left names what carries the label of any run of this test.
+func (c *call) left() []string {
+	c.t.Helper()
+	d := docker(c.t)
+	var out []string
+	for _, id := range c.ids() {
+		out = append(out, left(c.t.Context(), c.t, d, id)...)
+	}
+	return out
+}
+
+func (c *call) nothingLeft() {
+	c.t.Helper()
+	if l := c.left(); len(l) > 0 {
+		c.t.Errorf("left behind: %v", l)
 	}
 }
 
@@ -372,21 +398,23 @@ func TestNeverReadyNamesTheServiceAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// inPause returns the paused container of a run once there is one.
-func inPause(t *testing.T, d *client.Client) string {
-	t.Helper()
+// inPause returns the paused container of the call's run once there is one.
+func (c *call) inPause(d *client.Client) string {
+	c.t.Helper()
 	deadline := time.After(3 * time.Minute)
 	for {
-		list, err := d.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "io.discompose.run"), filters.Arg("status", "paused"))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(list) > 0 {
-			return list[0].ID
+		for _, id := range c.ids() {
+			list, err := d.ContainerList(c.t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "io.discompose.run="+id), filters.Arg("status", "paused"))})
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if len(list) > 0 {
+				return list[0].ID
+			}
 		}
 		select {
 		case <-deadline:
-			t.Fatal("no container was paused")
+			c.t.Fatal("no container was paused")
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -395,12 +423,12 @@ func inPause(t *testing.T, d *client.Client) string {
 func TestInterruptHealsReportsAndLeavesNothing(t *testing.T) {
 	needImage(t, "nginx:1.22")
 	c := start(t, "run", "long_pause.toml")
-	inPause(t, docker(t))
+	c.inPause(docker(t))
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	r := c.wait()
-	nothingLeft(t)
+	c.nothingLeft()
 	if r.code != 130 || r.verdict(t) != "INCONCLUSIVE interrupted" {
 		t.Errorf("exit %d, verdict %q", r.code, r.verdict(t))
 	}
@@ -410,7 +438,7 @@ func TestKilledRunnerIsHealedByItsAgent(t *testing.T) {
 	needImage(t, "nginx:1.22")
 	d := docker(t)
 	c := start(t, "run", "long_pause.toml")
-	id := inPause(t, d)
+	id := c.inPause(d)
 	killed := time.Now()
 	if err := c.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -426,9 +454,9 @@ func TestKilledRunnerIsHealedByItsAgent(t *testing.T) {
 		}
 	}
 	t.Logf("thawed %d ms after SIGKILL", time.Since(killed).Milliseconds())
-	for len(left(t.Context(), t, d)) > 0 {
+	for len(c.left()) > 0 {
 		if time.Since(killed) > 30*time.Second {
-			t.Fatalf("left 30 s after the runner was killed: %v", left(t.Context(), t, d))
+			t.Fatalf("left 30 s after the runner was killed: %v", c.left())
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

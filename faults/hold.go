@@ -137,15 +137,18 @@ func (e Env) now() int64 {
 }
 
 // Heal undoes every record that state still owes: those whose effect thaws or starts a process first, then the rest,
-// newest first. It goes on after a failure and joins all errors (each a *HealError). effect finds a kind's Effect.
+// newest first. It goes on after a failure and joins all errors (each a *HealError). No record gets more than its share
+// of the time that ctx has left, so that one that hangs leaves time for the others. effect finds a kind's Effect.
 func Heal(ctx context.Context, env Env, owed []Record, effect func(Kind) (Effect, Family, bool)) (healed []Record, err error) {
 	var errs []error
+	left := len(owed)
 	for _, processFirst := range []bool{true, false} {
 		for i := len(owed) - 1; i >= 0; i-- {
 			r := owed[i]
 			e, family, ok := effect(r.Kind)
 			if !ok {
 				if processFirst {
+					left--
 					errs = append(errs, &HealError{r, fmt.Errorf("this build does not know kind %q", r.Kind)})
 				}
 				continue
@@ -153,12 +156,25 @@ func Heal(ctx context.Context, env Env, owed []Record, effect func(Kind) (Effect
 			if (family == Process) != processFirst {
 				continue
 			}
-			if _, err := Undo(ctx, env, e, r); err != nil {
+			if err := undoWithin(ctx, left, env, e, r); err != nil {
 				errs = append(errs, err)
-				continue
+			} else {
+				healed = append(healed, r)
 			}
-			healed = append(healed, r)
+			left--
 		}
 	}
 	return healed, errors.Join(errs...)
+}
+
+// undoWithin undoes one of several records in its share of the time that is left; without a deadline it gets one attempt's.
+func undoWithin(ctx context.Context, left int, env Env, e Effect, r Record) error {
+	share := attempt
+	if deadline, ok := ctx.Deadline(); ok {
+		share = time.Until(deadline) / time.Duration(left)
+	}
+	ctx, cancel := context.WithTimeout(ctx, share)
+	defer cancel()
+	_, err := Undo(ctx, env, e, r)
+	return err
 }

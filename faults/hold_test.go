@@ -46,6 +46,9 @@ func (s *switches) Revert(ctx context.Context, _ faults.Env, r faults.Record) er
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
 	if s.stays > 0 {
 		s.stays--
 		return nil

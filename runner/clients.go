@@ -124,14 +124,13 @@ func (r *run) clientEvent(c *clientConn, e agent.Event) {
 		}
 		r.ingest(ops)
 	case workload.EventNote:
-		var note ledger.Event
-		if err := json.Unmarshal(e.Data, &note); err != nil {
+		var text string
+		if err := json.Unmarshal(e.Data, &text); err != nil {
 			r.o.Log.Error("decode note", "client", c.name, "err", err)
 			return
 		}
-		if err := r.store.AddEvent(note); err != nil {
-			r.o.Log.Error("record note", "client", c.name, "err", err)
-		}
+		r.note("client", "note", "", c.name+": "+text)
+		r.say(Event{Kind: EventNote, Text: c.name + ": " + text})
 	}
 }
 

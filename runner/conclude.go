@@ -95,7 +95,38 @@ func JudgeRun(ctx context.Context, dir string, store *ledger.Store) (oracle.Judg
 		return oracle.Judgement{}, err
 	}
 	j := oracle.Judge(ctx, history, rules)
-	return j, writeJudgement(dir, j)
+	return j, errors.Join(keepResults(ctx, store, j), writeJudgement(dir, j))
+}
+
+// keepResults writes what the checkers found into the ledger's own tables, instead of what an earlier judgement wrote.
+func keepResults(ctx context.Context, store *ledger.Store, j oracle.Judgement) error {
+	if err := store.ClearResults(); err != nil {
+		return err
+	}
+	for _, r := range j.Results {
+		if err := keepResult(store, r); err != nil {
+			return err
+		}
+	}
+	return store.Flush(ctx)
+}
+
+func keepResult(store *ledger.Store, r oracle.Result) error {
+	name := r.Check + "/" + r.Workload
+	for _, v := range r.Violations {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("encode violation: %w", err)
+		}
+		if err := store.SaveResult(ledger.ResultViolation, name, raw); err != nil {
+			return err
+		}
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	return store.SaveResult("check", name, raw)
 }
 
 func writeJudgement(dir string, j oracle.Judgement) error {

@@ -112,7 +112,7 @@ func healOwed(ctx context.Context, docker *client.Client, d *Dir, state *faults.
 }
 
 func healSession(ctx context.Context, docker *client.Client, d *Dir, note faults.RunNote) (*session, error) {
-	image, err := agent.EnsureImage(ctx, docker, "", func(string) {})
+	image, err := EnsureImage(ctx, docker, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/scenarios"
 )
 
@@ -76,6 +77,9 @@ func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at i
 	if err != nil && !errors.Is(err, ErrInterrupted) {
 		f.Error = err.Error()
 		r.say(Event{Kind: EventWarn, Name: in.ID, Text: err.Error()})
+		if errors.Is(err, faults.ErrUnsupported) {
+			r.note("runner", string(oracle.NotSupported), ref.Service, err.Error())
+		}
 	}
 	if serr := r.store.UpdateFault(*f); serr != nil {
 		return fmt.Errorf("record fault %s: %w", in.ID, serr)
@@ -117,6 +121,7 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 // body holds a confirmed fault: for its time, or, for an instantaneous kind, until its target is to be started or is
 // ready again by itself.
 func (n *nemesis) body(ctx context.Context, in Injection, f *ledger.Fault, record faults.Record) error {
+	n.r.background.Go(func() { n.r.snapshot(n.r.backgroundCtx, "during-"+safeName(f.Record)) })
 	if in.Fault.For != nil {
 		return n.r.clock.wait(ctx, f.Confirmed+in.Fault.For.Std().Nanoseconds())
 	}
@@ -154,11 +159,14 @@ func (n *nemesis) observer(in Injection, f *ledger.Fault) faults.Observer {
 		}
 	}
 	return faults.Observer{
-		Ready: func(ctx context.Context) error { return r.clock.wait(ctx, f.Planned) },
-		Applied: func(_ faults.Record, called, answered int64) {
-			f.Called, f.Applied = called, answered
+		Ready: func(ctx context.Context) error {
+			if err := r.clock.wait(ctx, f.Planned); err != nil {
+				return err
+			}
 			r.say(Event{Kind: EventFault, Name: in.ID, On: true, Text: fmt.Sprintf("%s %s", in.Fault.Kind, f.Target), Wait: holdTime(in)})
+			return nil
 		},
+		Applied: func(_ faults.Record, called, answered int64) { f.Called, f.Applied = called, answered },
 		Confirmed: func(_ faults.Record, w faults.Witness) {
 			f.Confirmed = w.At
 			witness(w, true)

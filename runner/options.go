@@ -19,6 +19,7 @@ type Options struct {
 	Keep     bool          // leave the environment up after the run
 	Pull     string        // "missing" (default), "always", "never"
 	Fallback bool          // a shipped environment may use its embedded default
+	NoAgent  bool          // use the Docker API alone, as where the engine refuses the agent
 	Timeout  time.Duration // of the whole run, heal and teardown included; 0: none
 	Version  string
 	Args     []string // the command line, for run.json and the report
@@ -81,4 +82,5 @@ const (
 	finalBudget    = 60 * time.Second
 	judgeBudget    = 3 * time.Minute
 	settleBudget   = 2 * time.Minute // an instantaneous fault's target becomes ready again
+	snapshotBudget = 5 * time.Second
 )

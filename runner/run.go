@@ -2,9 +2,11 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -184,11 +186,34 @@ func (r *run) faultsOnTime(ctx context.Context) error {
 	if err := ledger.WriteRun(r.dir.Path, r.info); err != nil {
 		return err
 	}
+	r.background.Go(func() { r.snapshot(r.backgroundCtx, "before") })
 	return r.timeline(ctx, r.plan, r.info.Base)
 }
 
 func (r *run) recovery(ctx context.Context) error {
-	return r.waitRecovered(ctx, r.clock.now())
+	if err := r.waitRecovered(ctx, r.clock.now()); err != nil {
+		return err
+	}
+	r.snapshot(ctx, "after")
+	return nil
+}
+
+// snapshot keeps every container's counters in metrics/. Its failure costs a table of the report, not the run.
+func (r *run) snapshot(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, snapshotBudget)
+	defer cancel()
+	stats, err := r.env.Stats(ctx)
+	if err != nil {
+		r.o.Log.Debug("take a snapshot of the containers", "name", name, "err", err)
+		return
+	}
+	raw, err := json.MarshalIndent(stats, "", " ")
+	if err == nil {
+		err = r.dir.Write(filepath.Join("metrics", name+".json"), raw)
+	}
+	if err != nil {
+		r.o.Log.Error("keep a snapshot of the containers", "name", name, "err", err)
+	}
 }
 
 // drain ends the workloads, makes the final reads, and waits until the consumers that are followed caught up.

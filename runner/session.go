@@ -7,9 +7,19 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/docker/docker/client"
+
 	"github.com/discompose/discompose/agent"
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/internal/payload"
 )
+
+// EnsureImage loads the image of agent and clients into the engine unless it is there. It is made from this program, or
+// from the embedded Linux build where this program does not run on the engine; the error wraps agent.ErrPayload where
+// neither does. log is told, in one line each, what takes time; it may be nil.
+func EnsureImage(ctx context.Context, docker *client.Client, log func(string)) (agent.Image, error) {
+	return agent.ImageSource{Payload: payload.Open, Log: log}.Ensure(ctx, docker)
+}
 
 // Lease of the agent: it heals when it was not renewed for that long.
 const (

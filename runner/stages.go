@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/docker/client"
+
 	"github.com/discompose/discompose/agent"
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
@@ -33,7 +35,7 @@ func (r *run) prepare(ctx context.Context, cancel context.CancelCauseFunc) error
 	if err := r.describeEngine(ctx); err != nil {
 		return err
 	}
-	image, err := agent.EnsureImage(ctx, r.engine.Docker(), "", func(text string) { r.say(Event{Kind: EventProgress, Text: text}) })
+	image, err := EnsureImage(ctx, r.engine.Docker(), func(text string) { r.say(Event{Kind: EventProgress, Text: text}) })
 	if err != nil {
 		return fmt.Errorf("prepare the image of the agent: %w", err)
 	}
@@ -167,7 +169,7 @@ func (r *run) startAgent(ctx context.Context, cancel context.CancelCauseFunc) er
 	if r.info.Attached {
 		labels[labelAttached] = "true"
 	}
-	conn, _, err := agent.StartAgent(ctx, docker, agent.AgentOptions{
+	conn, err := r.agentConn(ctx, docker, agent.AgentOptions{
 		Labels: labels,
 		Image:  r.image, Name: AgentName(r.info.Project), Run: r.info.ID, Project: r.info.Project, Dir: r.dir.Path, Lease: leaseTime,
 		OnEvent: func(e agent.Event) { r.note("agent", e.Name, "", string(e.Data)) },
@@ -192,6 +194,14 @@ func (r *run) startAgent(ctx context.Context, cancel context.CancelCauseFunc) er
 	}
 	note := faults.RunNote{Run: r.info.ID, Project: r.info.Project, Host: r.engine.Endpoint(), Attached: r.info.Attached, Keep: r.o.Keep}
 	return r.undo.state.Identify(note)
+}
+
+func (r *run) agentConn(ctx context.Context, docker *client.Client, o agent.AgentOptions) (*agent.Conn, error) {
+	if r.o.NoAgent {
+		return nil, fmt.Errorf("%w: --no-agent", agent.ErrRefused)
+	}
+	conn, _, err := agent.StartAgent(ctx, docker, o)
+	return conn, err
 }
 
 // AgentName is the name of a project's agent container: there can be one run on a project at a time.

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/discompose/discompose/internal/units"
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/workload"
 )
@@ -232,6 +233,28 @@ func TestKafkaBrokerKilled(t *testing.T) {
 	}
 }
 
+func TestKafkaDeliveryTimeout(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	h := &history{}
+	d := newDriver(t, workload.Config{Target: b.addr, Rate: 200}, workload.KafkaOptions{DeliveryTimeout: units.Duration(time.Second)})
+	setUp(t, d, h)
+	eventually(t, "10 acknowledged", func() bool { return d.Stats().OK >= 10 })
+	b.signal(syscall.SIGSTOP)
+	eventually(t, "some are in flight", func() bool { return d.Stats().InFlight >= 20 }) // written, and never answered
+	b.kill()
+	eventually(t, "the client gives up", func() bool { return len(h.of(ledger.FuncProduce, ledger.Unknown)) >= 20 })
+	b.start()
+	before := d.Stats().OK
+	eventually(t, "acknowledged again", func() bool { return d.Stats().OK >= before+100 })
+	finish(t, d, h, 3)
+	for _, o := range h.of(ledger.FuncProduce, ledger.Unknown) {
+		if o.Complete == 0 || o.Error == "" {
+			t.Fatalf("given up by the client as %+v", o)
+		}
+	}
+}
+
 func TestKafkaBrokerPausedDeliversAll(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t)
@@ -387,7 +410,8 @@ func TestKafkaFinalEndsAtItsEnd(t *testing.T) {
 	}
 	n := len(h.of(ledger.FuncProduce, ledger.OK))
 	c.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { // once: after the end was asked for
-		t.Log("control"); c.SleepControl(func() { produceOne(t, c.ListenAddrs()[0], []byte("late")); t.Log("produced") })
+		c.DropControl()
+		c.SleepControl(func() { produceOne(t, c.ListenAddrs()[0], []byte("late")) })
 		return nil, nil, false
 	})
 	if err := d.Final(t.Context(), h.emit); err != nil {

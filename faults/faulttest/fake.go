@@ -256,6 +256,12 @@ func (w *World) fork(p faults.ForkProbe) (faults.ForkResult, error) {
 		return faults.ForkResult{}, errors.New("the container is paused: nothing can fork in it")
 	}
 	room := max(0, b.cg.pids-b.Processes)
+	switch {
+	case b.Unbound:
+		room = math.MaxInt64
+	case b.Refuses:
+		room = 0
+	}
 	if int64(p.Most) <= room {
 		return faults.ForkResult{Forked: p.Most}, nil
 	}

@@ -3,6 +3,7 @@ package faulttest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,9 @@ type move struct {
 // when every fault has ended, the base is back.
 func Sequences(t *testing.T, specs []faults.Spec) {
 	t.Helper()
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // the seed that it prints is enough, and the tree stays clean
+		t.Fatal(err)
+	}
 	examples := make([]faults.Fault, len(specs))
 	for i, s := range specs {
 		examples[i] = Example(t, s)

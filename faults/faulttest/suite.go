@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/discompose/discompose/faults"
@@ -177,6 +174,8 @@ func Run(t *testing.T, spec faults.Spec, example func() faults.Fault) {
 				"prepare changes nothing and the record survives JSON": prepares,
 				"a held fault has a witness and ends at the base":      held,
 				"revert twice is fine and leaves no active witness":    twice,
+				"revert works though the journal still wants it":       unreleased,
+				"a limit that holds nothing back has no witness":       unbound,
 				"another process reverts from the journal alone":       another,
 				"a half-failed apply is undone":                        halfFailed,
 				"a call that does nothing has no witness":              lied,
@@ -302,6 +301,41 @@ func twice(p play, s faults.Spec, f faults.Fault) {
 	}
 }
 
+// unreleased reverts while the journal still lists the record, as where the release could not be written.
+func unreleased(p play, s faults.Spec, f faults.Fault) {
+	r := p.prepare(f, "a")
+	p.mustApply(s.Effect, r)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := faults.Await(ctx, 50*time.Millisecond, func() (faults.Witness, error) {
+		defer p.env.Journal.Lock(id)()
+		if err := s.Effect.Revert(ctx, p.env, r); err != nil {
+			return faults.Witness{}, err
+		}
+		return s.Effect.Confirm(ctx, p.env, r, false)
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.atBase("after the revert")
+}
+
+// unbound applies a fault to a container whose kernel takes limits and does not keep them.
+func unbound(p play, s faults.Spec, f faults.Fault) {
+	if s.Family != faults.Resource || !p.stage.agent {
+		p.t.Skip("only the counters of the kernel can tell")
+	}
+	p.stage.box.Unbound = true
+	p = open(p.t, p.stage)
+	r := p.prepare(f, "a")
+	p.mustApply(s.Effect, r)
+	if w, err := p.confirm(p.env, s.Effect, r, true); !errors.Is(err, faults.ErrNoWitness) {
+		p.t.Errorf("nothing is held back and the witness is %+v, %v", w, err)
+	}
+	p.undo(p.env, s.Effect, r)
+	p.atBase("after the undo")
+}
+
 func another(p play, s faults.Spec, f faults.Fault) {
 	r := p.prepare(f, "a")
 	p.mustApply(s.Effect, r)
@@ -390,72 +424,3 @@ func refused(p play, _ faults.Spec, f faults.Fault) {
 }
 
 func itself(p play, s faults.Spec, f faults.Fault) { pair(p, s, f, s, f) }
-
-// Example reads the kind's parameters from scenarios/kinds/<kind>.toml.
-func Example(t *testing.T, s faults.Spec) faults.Fault {
-	t.Helper()
-	name := string(s.Kind) + ".toml"
-	raw, err := os.ReadFile(filepath.Join(root(t), "scenarios", "kinds", name))
-	if err != nil {
-		t.Fatalf("every kind has a scenario: %v", err)
-	}
-	var file struct {
-		Name  string           `toml:"name"`
-		Fault []toml.Primitive `toml:"fault"`
-	}
-	meta, err := toml.Decode(string(raw), &file)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	if file.Name != string(s.Kind) {
-		t.Errorf("%s: name is %q", name, file.Name)
-	}
-	for _, p := range file.Fault {
-		var head struct {
-			Kind faults.Kind `toml:"kind"`
-		}
-		if err := meta.PrimitiveDecode(p, &head); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if head.Kind != s.Kind {
-			continue
-		}
-		f := s.New()
-		if err := meta.PrimitiveDecode(p, f); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return f
-	}
-	t.Fatalf("%s has no fault of kind %q", name, s.Kind)
-	return nil
-}
-
-// root is the module's folder.
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-}
-
-// Enum lists the values that a parameter's enum tag documents.
-func Enum(t *testing.T, f faults.Fault, key string) []string {
-	t.Helper()
-	typ := reflect.TypeOf(f).Elem()
-	for i := range typ.NumField() {
-		if tag := typ.Field(i).Tag; tag.Get("toml") == key && tag.Get("enum") != "" {
-			return strings.Split(tag.Get("enum"), "|")
-		}
-	}
-	t.Fatalf("%T has no enum %q", f, key)
-	return nil
-}

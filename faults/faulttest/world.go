@@ -27,6 +27,9 @@ type Box struct {
 	Cache     int64         // bytes of page cache that it would use
 	Processes int64
 	Survives  []string // signals that its PID 1 handles and lives on
+	Leaks     bool     // it uses CPU time though it is frozen
+	Unbound   bool     // its limits read as written and hold nothing back
+	Refuses   bool     // forks are refused whatever its limit
 }
 
 // World is a fake engine with a fake agent.
@@ -192,20 +195,20 @@ func (w *World) advance(b *box, now time.Time) {
 func (b *box) count(now time.Time) {
 	since := now.Sub(b.cg.at)
 	b.cg.at = now
-	if !b.running || b.paused || !b.dead.IsZero() || since <= 0 {
+	if !b.running || (b.paused && !b.Leaks) || !b.dead.IsZero() || since <= 0 {
 		return
 	}
 	used := b.CPUs
 	if b.cg.quota > 0 {
 		periods := float64(since) / float64(time.Duration(b.cg.period)*time.Microsecond)
 		b.cg.periods += periods
-		if share := float64(b.cg.quota) / float64(b.cg.period); share < used {
+		if share := float64(b.cg.quota) / float64(b.cg.period); share < used && !b.Unbound {
 			used = share
 			b.cg.throttled += periods
 		}
 	}
 	b.cg.cpu += time.Duration(used * float64(since))
-	if b.Resident+b.Cache > b.cg.memory {
+	if b.Resident+b.Cache > b.cg.memory && !b.Unbound {
 		b.cg.hits += float64(since) / float64(10*time.Millisecond)
 	}
 }
@@ -213,6 +216,9 @@ func (b *box) count(now time.Time) {
 func (b *box) usage() int64 {
 	if !b.running {
 		return 0
+	}
+	if b.Unbound {
+		return b.Resident + b.Cache
 	}
 	return min(b.Resident+b.Cache, b.cg.memory)
 }

@@ -226,6 +226,11 @@ func TestNothingStartsAContainerThatAStopOrAKillKeepsDown(t *testing.T) {
 				if w, err := s.confirm(t, process.RestartSpec(), restart); !errors.Is(err, faults.ErrNoWitness) {
 					t.Errorf("witness of a restart of nothing: %+v, %v", w, err)
 				}
+				kill := s.begin(t, "k", process.KillSpec(), &process.Kill{})
+				if w, err := s.confirm(t, process.KillSpec(), kill); !errors.Is(err, faults.ErrNoWitness) {
+					t.Errorf("witness of a kill of nothing: %+v, %v", w, err)
+				}
+				s.end(t, process.KillSpec(), kill)
 				s.end(t, process.RestartSpec(), restart)
 				s.end(t, process.PauseSpec(), pause)
 				if s.w.State("c1").Running {
@@ -238,6 +243,17 @@ func TestNothingStartsAContainerThatAStopOrAKillKeepsDown(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPausedContainerThatUsesCPUTimeHasNoWitness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := set(faulttest.Box{CPUs: 1, Leaks: true})
+		r := s.begin(t, "p", process.PauseSpec(), &process.Pause{})
+		if w, err := s.confirm(t, process.PauseSpec(), r); !errors.Is(err, faults.ErrNoWitness) {
+			t.Errorf("witness %+v, error %v", w, err)
+		}
+		s.end(t, process.PauseSpec(), r)
+	})
 }
 
 func TestPrepareRefusesSomebodyElsesPause(t *testing.T) {

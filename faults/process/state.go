@@ -88,7 +88,7 @@ func (d desired) mismatch(c faults.Container) string {
 	switch up := c.Running && !c.Restarting; {
 	case d.stop != nil && (c.Running || c.Restarting):
 		return "is running"
-	case d.stop == nil && !up:
+	case d.stop == nil && d.kill == nil && !up:
 		return "is not running"
 	case up && d.pause == nil && c.Paused:
 		return "is paused"

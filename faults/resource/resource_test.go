@@ -163,3 +163,21 @@ func TestAnIdleContainerHasNoWitness(t *testing.T) {
 		})
 	}
 }
+
+func TestARefusedForkIsNotGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := faulttest.NewWorld(1, faulttest.Box{ID: "c1", Processes: 1, Refuses: true})
+		env, e := w.Env(&faults.State{}), resource.PIDsLimitSpec().Effect
+		r, err := (&resource.PIDsLimit{Max: ptr(int64(5))}).Prepare(t.Context(), env, on)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ID = "p"
+		if err := errors.Join(env.Journal.Intend(r), e.Apply(t.Context(), env, r), env.Journal.Release(r), e.Revert(t.Context(), env, r)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := e.Confirm(t.Context(), env, r, false); !errors.Is(err, faults.ErrNoWitness) {
+			t.Errorf("witness %+v, error %v", got, err)
+		}
+	})
+}

@@ -1,4 +1,3 @@
-// Package archtest holds the rules of the tree as tests: who may import whom, and that everything is documented.
 package archtest
 
 import (

@@ -35,6 +35,7 @@ type app struct {
 	runsDir string
 	noColor bool
 	verbose bool
+	started bool            // a command was found and its arguments taken: errors before that are the user's
 	exit    Exit            // what a command that ended without an error exits with
 	hurry   context.Context //nolint:containedctx // ends at the second SIGINT
 }
@@ -58,8 +59,11 @@ func Main(ctx context.Context, args []string, s Streams) (code Exit) {
 	if err == nil {
 		return a.exit
 	}
-	if text := err.Error(); text != "" {
-		for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+	if !a.started {
+		err = &usageError{err}
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
 			fmt.Fprintln(s.Err, "discompose: "+line)
 		}
 	}
@@ -98,9 +102,10 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR does the same)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is seen, not only what changes")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w (see discompose %s --help)", err, c.Name())}
+		return &usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
 	root.PersistentPreRun = func(*cobra.Command, []string) {
+		a.started = true
 		if a.noColor {
 			color.NoColor = true
 		}
@@ -133,7 +138,7 @@ func (a *app) color() bool { return ui.WantColor(terminal(a.Out), a.noColor, os.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
-			return &usageError{fmt.Errorf("%w (see discompose %s --help)", err, c.Name())}
+			return &usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 		}
 		return nil
 	}

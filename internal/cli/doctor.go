@@ -48,7 +48,7 @@ func probeHost(ctx context.Context) (h host, err error) {
 	if h.info, err = eng.Info(ctx); err != nil {
 		return h, err
 	}
-	image, err := agent.EnsureImage(ctx, eng.Docker(), "", func(string) {})
+	image, err := runner.EnsureImage(ctx, eng.Docker(), nil)
 	if err != nil {
 		return h, err
 	}

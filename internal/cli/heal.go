@@ -95,7 +95,7 @@ func (a *app) pruneImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	image, err := agent.EnsureImage(ctx, eng.Docker(), "", func(string) {})
+	image, err := runner.EnsureImage(ctx, eng.Docker(), nil)
 	if err != nil {
 		return errors.Join(err, eng.Close())
 	}

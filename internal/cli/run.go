@@ -22,6 +22,7 @@ type runOptions struct {
 	keep       bool
 	pull       string
 	noFallback bool
+	noAgent    bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -46,6 +47,7 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 	f.BoolVar(&o.keep, "keep", false, "leave the environment up after the run")
 	f.StringVar(&o.pull, "pull", "missing", "pull images: missing, always, never")
 	f.BoolVar(&o.noFallback, "no-fallback", false, "never run a shipped environment on its embedded default (exit 69 instead)")
+	f.BoolVar(&o.noAgent, "no-agent", false, "use the Docker API alone, as where the engine refuses the agent")
 	return c
 }
 
@@ -94,7 +96,7 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	live := a.live(ctx)
 	defer live.Close()
 	out := runner.Run(ctx, runner.Options{
-		Scenario: s, Kinds: catalogue.All(), RunsDir: a.runsDir, Keep: o.keep, Pull: o.pull, Fallback: !o.noFallback, Timeout: o.timeout,
+		Scenario: s, Kinds: catalogue.All(), RunsDir: a.runsDir, Keep: o.keep, Pull: o.pull, Fallback: !o.noFallback, NoAgent: o.noAgent, Timeout: o.timeout,
 		Version: Version(), Args: os.Args, Observe: live.Observe, Log: a.logger(), Hurry: a.hurry,
 	})
 	live.Close()
