@@ -1,4 +1,4 @@
-// Command gendoc writes the reference pages under docs/reference from the types and the catalogue.
+// Command gendoc writes the reference pages under docs/reference from the types, the catalogue and the commands.
 //
 // Usage: gendoc [-dir docs/reference]. It writes only files whose content changes.
 package main
@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/discompose/discompose/faults/catalogue"
+	"github.com/discompose/discompose/internal/cli"
 	"github.com/discompose/discompose/scenarios"
 	"github.com/discompose/discompose/workload"
 )
@@ -30,6 +31,7 @@ func pages() []page {
 	return []page{
 		{"scenario.md", plain(scenarios.Reference(drivers))},
 		{"faults.md", plain(scenarios.FaultReference(kinds))},
+		{"cli.md", plain(cli.Reference())},
 		{"scenario.schema.json", plain(scenarios.JSONSchema(kinds, drivers))},
 	}
 }

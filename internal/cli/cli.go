@@ -6,6 +6,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -113,7 +114,35 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 	root.AddCommand(a.runCommand(), a.planCommand(), a.validateCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
 		a.checkCommand(), a.reportCommand(), a.healCommand(), a.pruneCommand(), a.versionCommand())
 	root.AddCommand(a.hidden()...)
+	strictBuiltins(root)
 	return root
+}
+
+// strictBuiltins makes the library's own commands refuse what they do not know: by themselves they print help and succeed.
+func strictBuiltins(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Use, c.Long, c.Run = "help [COMMAND]", "", nil
+			c.RunE = func(c *cobra.Command, args []string) error {
+				about, _, err := c.Root().Find(args)
+				if err != nil {
+					return &usageError{fmt.Errorf("no help on %q: there is no such command", strings.Join(args, " "))}
+				}
+				about.InitDefaultHelpFlag()
+				return about.Help()
+			}
+		case "completion":
+			c.Short = "Print a script that completes commands and flags in a shell"
+			c.Long = "Print a script that completes commands and flags in a shell; --help of each shell's command says how to load it."
+			c.Args = usageArgs(cobra.NoArgs)
+			c.RunE = func(*cobra.Command, []string) error {
+				return &usageError{errors.New("name a shell: bash, zsh, fish or powershell")}
+			}
+		}
+	}
 }
 
 // logger is the one logger of the process.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/discompose/discompose/agent"
@@ -26,6 +27,32 @@ const (
 	ExitDirty        Exit = 75  // something could not be undone: run the heal command that is printed
 	ExitInterrupted  Exit = 130 // interrupted
 )
+
+// codes lists every exit code, in the order of their numbers.
+func codes() []Exit { return slices.Sorted(slices.Values(worst)) }
+
+// meaning is what a code tells, for people.
+func (e Exit) meaning() string {
+	switch e {
+	case ExitPass:
+		return "pass"
+	case ExitFail:
+		return "fail: the system broke a promise"
+	case ExitInconclusive:
+		return "inconclusive: the experiment proves nothing, and the report says why"
+	case ExitUsage:
+		return "bad flags or a bad scenario; nothing was started"
+	case ExitUnavailable:
+		return "no engine, no image, or an environment that never became ready"
+	case ExitBug:
+		return "a bug in discompose"
+	case ExitDirty:
+		return "something could not be undone: run the heal command that is printed"
+	case ExitInterrupted:
+		return "interrupted; everything was undone and taken down"
+	}
+	return fmt.Sprintf("exit code %d", int(e))
+}
 
 // worst lists the codes from the one that outranks all others down.
 var worst = []Exit{ExitDirty, ExitBug, ExitInterrupted, ExitFail, ExitInconclusive, ExitUnavailable, ExitUsage, ExitPass} //nolint:gochecknoglobals // a constant table

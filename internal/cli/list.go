@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -60,7 +61,8 @@ func (a *app) faultsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = a.Out.Write(scenarios.FaultReference([]faults.Spec{spec}))
+			page := string(scenarios.FaultReference([]faults.Spec{spec}))
+			_, err = io.WriteString(a.Out, page[strings.Index(page, "\n## ")+1:]) // without what introduces the list
 			return err
 		},
 	}

@@ -52,6 +52,9 @@ func (a *app) plan(ctx context.Context, name string, set []string, probe bool) e
 		}
 		services = project.Services()
 	}
+	if s.Seed == nil {
+		fmt.Fprintln(a.Err, "discompose: the scenario has no seed: a run draws one, these are the choices of seed 0")
+	}
 	p, err := runner.NewPlan(s, runner.ServicesOf(services), isolation, facts, seedOf(s))
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ var version, commit string //nolint:gochecknoglobals // the linker sets variable
 func Version() string {
 	v, c := version, commit
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if v == "" {
+		if v == "" && info.Main.Version != "(devel)" {
 			v = info.Main.Version
 		}
 		for _, s := range info.Settings {
