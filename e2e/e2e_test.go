@@ -361,6 +361,25 @@ func TestForeignComposeFileWithAProbeOnly(t *testing.T) {
 	discompose(t, "run", "shop_pause.toml").passes(t)
 }
 
+func TestSetupStepsProbesAndPick(t *testing.T) {
+	needImage(t, "nginx:1.22")
+	needImage(t, "busybox:latest")
+	r := discompose(t, "run", "setup.toml")
+	j := r.passes(t)
+	if len(j.Windows) != 1 {
+		t.Errorf("%d windows, want that of one replica", len(j.Windows))
+	}
+	out, err := os.ReadFile(filepath.Join(r.dir, "commands", "teardown-1.log"))
+	if err != nil || !strings.Contains(string(out), "seeded") {
+		t.Errorf("the teardown step printed %q: %v", out, err)
+	}
+	for _, name := range []string{"home", "data", "access", "host"} {
+		if j.Windows[0].Before[name].OK == 0 {
+			t.Errorf("probe %s never held", name)
+		}
+	}
+}
+
 func TestAFaultThatDoesNothingIsInconclusive(t *testing.T) {
 	needImage(t, "nginx:1.22")
 	r := discompose(t, "run", "no_effect.toml")

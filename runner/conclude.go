@@ -74,11 +74,18 @@ func (r *run) save(ctx context.Context) error {
 	return errors.Join(append(errs, ledger.WriteRun(r.dir.Path, r.info))...)
 }
 
-// JudgeRun judges a stored run and keeps the judgement beside it. store is the run's open ledger, or nil to open it.
+// ErrNoPlan says that a run ended before it had a plan: there is nothing that it could be judged by.
+var ErrNoPlan = errors.New("it ended before it had a plan, so there is nothing to judge")
+
+// JudgeRun judges a stored run and keeps the judgement beside it. store is the run's open ledger, or nil to open it. A
+// run that ended before it had a plan is ErrNoPlan.
 func JudgeRun(ctx context.Context, dir string, store *ledger.Store) (oracle.Judgement, error) {
 	info, err := ledger.ReadRun(dir)
 	if err != nil {
 		return oracle.Judgement{}, err
+	}
+	if len(info.Rules) == 0 || string(info.Rules) == "null" {
+		return oracle.Judgement{}, fmt.Errorf("judge %s: %w", dir, ErrNoPlan)
 	}
 	var rules oracle.Rules
 	if err := json.Unmarshal(info.Rules, &rules); err != nil {

@@ -34,6 +34,9 @@ type HealOptions struct {
 // agentLeaves is how long an agent that lost its runner may take to heal and leave by itself.
 const agentLeaves = 20 * time.Second
 
+// ErrOtherEngine says that a run was made on another engine than the one that is asked now.
+var ErrOtherEngine = errors.New("the run is on another engine")
+
 // Heal undoes what the run in dir left behind, from its journal alone: every fault that is owed, then everything that
 // carries its label. It may be run any number of times. ErrAlive says that the run is still going on.
 func Heal(ctx context.Context, dir string, o HealOptions) error {
@@ -56,7 +59,7 @@ func Heal(ctx context.Context, dir string, o HealOptions) error {
 	defer eng.Close() //nolint:errcheck // nothing is written through it any more
 	note := state.Note()
 	if note.Host != "" && note.Host != eng.Endpoint() {
-		return fmt.Errorf("heal %s: the run was made on the engine at %s, this is %s: set DOCKER_HOST or the context to it", d.Path, note.Host, eng.Endpoint())
+		return fmt.Errorf("heal %s: %w: it was made on %s, this is %s (set DOCKER_HOST or the context to it)", d.Path, ErrOtherEngine, note.Host, eng.Endpoint())
 	}
 	docker := eng.Docker()
 	if err := awaitAgent(ctx, docker, d.ID); err != nil {
@@ -199,6 +202,9 @@ func healRegistered(ctx context.Context, id, dir string, o HealOptions) error {
 	err := Heal(ctx, dir, o)
 	switch {
 	case errors.Is(err, ErrAlive):
+		return nil
+	case errors.Is(err, ErrOtherEngine):
+		o.Say(err.Error())
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		o.Say(fmt.Sprintf("run %s: its directory %s is gone; removing what carries its label", id, dir))

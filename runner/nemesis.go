@@ -74,7 +74,8 @@ func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at i
 	f := &ledger.Fault{ID: in.Fault.ID, Record: in.ID + "/" + ref.Service + "-" + strconv.Itoa(ref.Number), Kind: string(in.Fault.Kind), Target: refText(ref), Mechanism: in.Mechanism, Planned: at}
 	err := n.hold(ctx, in, ref, f)
 	var heal *faults.HealError
-	if err != nil && !errors.Is(err, ErrInterrupted) {
+	// What ended the whole run is told elsewhere.
+	if err != nil && (errors.As(err, &heal) || !errors.Is(err, context.Cause(ctx))) {
 		f.Error = err.Error()
 		r.say(Event{Kind: EventWarn, Name: in.ID, Text: err.Error()})
 		if errors.Is(err, faults.ErrUnsupported) {
@@ -84,7 +85,7 @@ func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at i
 	if serr := r.store.UpdateFault(*f); serr != nil {
 		return fmt.Errorf("record fault %s: %w", in.ID, serr)
 	}
-	if errors.As(err, &heal) {
+	if heal != nil {
 		return err
 	}
 	return nil

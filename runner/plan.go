@@ -51,6 +51,9 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 			p.Injections = append(p.Injections, injection(f, n, services, mechanism, seed))
 		}
 	}
+	for i, in := range p.Injections {
+		p.Injections[i].After = lastOccurrence(s.Fault, in.After)
+	}
 	// Those with a fixed instant come first, in the order of time; the others follow what they wait for.
 	slices.SortStableFunc(p.Injections, func(a, b Injection) int {
 		if (a.After == "") != (b.After == "") {
@@ -61,13 +64,30 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 	return p, errors.Join(errs...)
 }
 
+// lastOccurrence is the injection at whose end a fault of the scenario has ended.
+func lastOccurrence(all []scenarios.Fault, id string) string {
+	for _, f := range all {
+		if f.ID == id && f.Times > 1 {
+			return occurrence(id, f.Times)
+		}
+	}
+	return id
+}
+
+// occurrence is the injection id of a fault's nth occurrence, from 1.
+func occurrence(id string, n int) string {
+	if n < 2 {
+		return id
+	}
+	return fmt.Sprintf("%s#%d", id, n)
+}
+
 func injection(f scenarios.Fault, n int, services []scenarios.Service, mechanism string, seed int64) Injection {
-	in := Injection{ID: f.ID, Fault: f, Mechanism: mechanism, After: f.After, Cause: fmt.Sprintf("[[fault]] on line %d", f.Line)}
+	in := Injection{ID: occurrence(f.ID, n+1), Fault: f, Mechanism: mechanism, After: f.After, Cause: fmt.Sprintf("[[fault]] on line %d", f.Line)}
 	if f.At != nil {
 		in.At = f.At.Std()
 	}
 	if n > 0 {
-		in.ID = fmt.Sprintf("%s#%d", f.ID, n+1)
 		in.At += time.Duration(n) * f.Every.Std()
 		in.Cause += fmt.Sprintf(", occurrence %d of %d", n+1, f.Times)
 	}

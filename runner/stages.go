@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -222,81 +220,6 @@ func (r *run) writePlan() error {
 	return ledger.WriteRun(r.dir.Path, r.info)
 }
 
-// up brings the environment up and waits until it is ready, running setup steps where services wait for them.
-func (r *run) up(ctx context.Context) error {
-	s := r.o.Scenario
-	r.backgroundCtx, r.stopBack = context.WithCancel(context.WithoutCancel(ctx))
-	bctx := r.backgroundCtx
-	if !r.info.Attached {
-		pre, err := r.env.Preflight(ctx, compose.PreflightOptions{
-			Pull: r.o.Pull, Fallback: r.o.Fallback && (s.Environment.Fallback == nil || *s.Environment.Fallback), SelfImage: r.image,
-			Progress: r.composeProgress,
-		})
-		if err != nil {
-			return err
-		}
-		r.fallbacks = pre.Fallbacks
-		for _, f := range pre.Fallbacks {
-			r.info.Fallbacks = append(r.info.Fallbacks, f.Notice)
-			r.say(Event{Kind: EventWarn, Text: fmt.Sprintf("%s: %s (%s: %s)", f.Service, f.Notice, f.Image, f.Reason)})
-		}
-		for _, w := range pre.Warnings {
-			r.say(Event{Kind: EventWarn, Text: w})
-		}
-		rendered, err := r.env.Render()
-		if err != nil {
-			return err
-		}
-		if err := r.dir.Write(fileRendered, rendered); err != nil {
-			return err
-		}
-	}
-	r.background.Go(func() {
-		err := r.env.Events(bctx, func(e compose.Event) { r.dockerEvent(e) })
-		if err != nil && bctx.Err() == nil {
-			r.say(Event{Kind: EventWarn, Text: "follow the engine's events: " + err.Error()})
-		}
-	})
-	if r.info.Attached {
-		return nil
-	}
-	rctx, cancel := context.WithTimeoutCause(ctx, s.Environment.Ready.Std(), fmt.Errorf("%w: not ready within %s", compose.ErrNotReady, s.Environment.Ready))
-	defer cancel()
-	held := map[string]bool{}
-	for _, step := range s.Setup {
-		for _, name := range step.Before {
-			held[name] = true
-		}
-	}
-	if err := r.env.Up(rctx, compose.UpOptions{Hold: sortedKeys(held), Ready: s.Environment.Ready.Std(), Progress: r.composeProgress}); err != nil {
-		return err
-	}
-	if err := r.steps(rctx, s.Setup, "setup"); err != nil {
-		return err
-	}
-	if len(held) == 0 {
-		return nil
-	}
-	return r.env.StartWith(rctx, sortedKeys(held), compose.StartOptions{Ready: s.Environment.Ready.Std(), Progress: r.composeProgress})
-}
-
-// composeProgress tells what Compose is doing.
-func (r *run) composeProgress(e compose.Event) {
-	r.say(Event{Kind: EventProgress, Text: strings.TrimSpace(e.Name + " " + e.Action + " " + e.Detail)})
-}
-
-// dockerEvent takes one event of the engine. Its time is the engine's wall clock: the age that it has by this machine's is
-// subtracted from now, where the two clocks agree well enough.
-func (r *run) dockerEvent(e compose.Event) {
-	at := r.clock.now()
-	if age := time.Now().UnixNano() - e.Time; age > 0 && age < int64(5*time.Second) {
-		at -= age
-	}
-	if err := r.store.AddEvent(ledger.Event{At: at, Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail}); err != nil {
-		r.o.Log.Error("record event", "type", e.Action, "err", err)
-	}
-}
-
 // setUp describes what runs and readies the clients.
 func (r *run) setUp(ctx context.Context) error {
 	images, err := r.env.Images(ctx)
@@ -333,49 +256,6 @@ func (r *run) syncByClient(ctx context.Context) error {
 	err := r.clock.sync(ctx, func(ctx context.Context) (int64, error) { return ping(ctx, r.fleet.clients[0].conn) })
 	r.info.ClockErrorNs = r.clock.errNs.Load()
 	return err
-}
-
-// steps runs setup or teardown steps in order, keeping their output in commands/.
-func (r *run) steps(ctx context.Context, steps []scenarios.Step, what string) error {
-	for i, step := range steps {
-		name := fmt.Sprintf("%s-%d", what, i+1)
-		r.say(Event{Kind: EventStep, Text: name + ": " + stepText(step)})
-		sctx, cancel := context.WithTimeout(ctx, step.Timeout.Std())
-		out, code, err := r.step(sctx, step)
-		cancel()
-		if werr := r.dir.Write(filepath.Join("commands", name+".log"), []byte(fmt.Sprintf("$ %s\n%s\nexit code %d\n", stepText(step), out, code))); werr != nil {
-			return werr
-		}
-		if err != nil {
-			return fmt.Errorf("%s (%s): %w", name, stepText(step), err)
-		}
-		if code != 0 {
-			return fmt.Errorf("%s (%s): exit code %d: %s", name, stepText(step), code, lastLine(out))
-		}
-	}
-	return nil
-}
-
-func (r *run) step(ctx context.Context, step scenarios.Step) (out string, code int, err error) {
-	switch {
-	case len(step.Command) > 0:
-		return hostCommand(ctx, r.o.Scenario.Origin.Dir, step.Command)
-	case len(step.Exec) > 0:
-		res, err := r.env.Exec(ctx, step.Service, 1, step.Exec)
-		return string(res.Out), res.Code, err
-	}
-	res, err := r.env.RunOneShot(ctx, step.Service)
-	return string(res.Out), res.Code, err
-}
-
-func stepText(s scenarios.Step) string {
-	switch {
-	case len(s.Command) > 0:
-		return fmt.Sprintf("%q on the host", s.Command)
-	case len(s.Exec) > 0:
-		return fmt.Sprintf("%q in %s", s.Exec, s.Service)
-	}
-	return "run " + s.Service
 }
 
 // describeServices joins services and the images that they run.

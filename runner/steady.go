@@ -56,9 +56,6 @@ func (r *run) unsteady(since int64) string {
 		}
 	}
 	for _, name := range sortedKeys(s.Probe) {
-		if s.Probe[name].During == "must-fail" && len(s.Workload)+len(s.Probe) > 1 {
-			continue // it says nothing about the steady state
-		}
 		done, _, last := r.track.since(name, since)
 		switch {
 		case done.bad > 0:

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/discompose/discompose/compose"
 )
 
@@ -55,16 +53,20 @@ func cpuModel() string {
 
 // fileSystem names the type of the file system that holds dir, on which what fsync costs depends.
 func fileSystem(dir string) string {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
+	raw, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
 		return "an unknown file system"
 	}
-	for magic, name := range map[int64]string{
-		unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay", unix.TMPFS_MAGIC: "tmpfs",
-	} {
-		if int64(s.Type) == magic { //nolint:unconvert // its type differs between systems
-			return name
+	found, kind := "", "an unknown file system"
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		left, right, ok := strings.Cut(line, " - ")
+		mount, fs := strings.Fields(left), strings.Fields(right)
+		if !ok || len(mount) < 5 || len(fs) == 0 {
+			continue
+		}
+		if at := mount[4]; len(at) > len(found) && strings.HasPrefix(dir+"/", strings.TrimSuffix(at, "/")+"/") {
+			found, kind = at, fs[0]
 		}
 	}
-	return fmt.Sprintf("file system %#x", s.Type)
+	return kind
 }

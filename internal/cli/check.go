@@ -45,6 +45,9 @@ func (a *app) check(ctx context.Context, args []string) error {
 		return err
 	}
 	j, err := runner.JudgeRun(ctx, dir, nil)
+	if errors.Is(err, runner.ErrNoPlan) {
+		return &usageError{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -65,21 +68,28 @@ func (a *app) reportCommand() *cobra.Command {
 		Use: "report [RUN]", Short: "Print the report of a stored run (default: the latest)", Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return a.report(args, format) },
 	}
-	c.Flags().StringVar(&format, "format", "markdown", "markdown, json, text or verdict")
+	c.Flags().StringVar(&format, "format", "markdown", "`format`: "+strings.Join(formats(), ", "))
 	return c
+}
+
+// formats lists the names of the report's formats.
+func formats() []string {
+	var names []string
+	for _, f := range reports.Formats() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 func (a *app) report(args []string, format string) error {
 	var write reports.Writer
-	var names []string
 	for _, f := range reports.Formats() {
-		names = append(names, f.Name)
 		if f.Name == format {
 			write = f.Write
 		}
 	}
 	if write == nil {
-		return &usageError{fmt.Errorf("--format %q: use one of %s", format, strings.Join(names, ", "))}
+		return &usageError{fmt.Errorf("--format %q: use one of %s", format, strings.Join(formats(), ", "))}
 	}
 	dir, err := a.runDir(args)
 	if err != nil {

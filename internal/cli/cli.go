@@ -99,7 +99,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.PersistentFlags().StringVar(&a.runsDir, "runs-dir", "runs", "folder of the run directories")
+	root.PersistentFlags().StringVar(&a.runsDir, "runs-dir", "runs", "`folder` of the run directories")
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR does the same)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is seen, not only what changes")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

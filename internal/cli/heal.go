@@ -35,7 +35,7 @@ func (a *app) heal(ctx context.Context, args []string, all bool) error {
 			return err
 		}
 		err = runner.Heal(ctx, dir, o)
-		if errors.Is(err, runner.ErrAlive) {
+		if errors.Is(err, runner.ErrAlive) || errors.Is(err, runner.ErrOtherEngine) {
 			return &usageError{err}
 		}
 		return err
@@ -50,9 +50,10 @@ func (a *app) pruneCommand() *cobra.Command {
 	var keep int
 	c := &cobra.Command{
 		Use: "prune", Short: "Remove old run directories and agent images", Args: usageArgs(cobra.NoArgs),
+		Long: `Remove old run directories, and the agent images of other builds. A run that goes on or is not healed is kept.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.prune(c.Context(), keep) },
 	}
-	c.Flags().IntVar(&keep, "keep-last", 10, "run directories to keep")
+	c.Flags().IntVar(&keep, "keep-last", 10, "how many run directories to keep")
 	return c
 }
 
@@ -70,7 +71,7 @@ func (a *app) prune(ctx context.Context, keep int) error {
 	}
 	for _, dir := range runs[:max(len(runs)-keep, 0)] {
 		d, err := runner.OpenDir(dir)
-		if errors.Is(err, runner.ErrAlive) {
+		if errors.Is(err, runner.ErrAlive) || errors.Is(err, runner.ErrOtherEngine) {
 			continue
 		}
 		if err != nil {

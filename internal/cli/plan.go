@@ -18,11 +18,12 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan SCENARIO",
 		Short: "Print what a run would do, without doing it",
 		Long: `Print what a run would do: services, what isolation changes, the timeline with targets and mechanisms. It reads files
-only; with --probe it also asks the engine, read-only, which mechanism this host has for each fault.`,
+only; with --probe it also asks the engine which mechanism this host has for each fault: the agent's container is started
+for a moment and removed again, and nothing else is changed.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args[0], set, probe) },
 	}
-	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario (repeatable)")
+	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario: `key=value` (repeatable)")
 	c.Flags().BoolVar(&probe, "probe", false, "ask the engine which mechanisms it has")
 	return c
 }
@@ -68,6 +69,8 @@ func (a *app) validateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate SCENARIO...",
 		Short: "Check scenarios and their Compose files; prints every error at once",
+		Long: `Check scenarios and their Compose files, without an engine. Every error is printed at once, each with file, line, key
+and what to do about it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, err := named(args, nil)
 			if err != nil {
@@ -76,7 +79,7 @@ func (a *app) validateCommand() *cobra.Command {
 			return a.validate(c.Context(), names, set)
 		},
 	}
-	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario (repeatable)")
+	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario: `key=value` (repeatable)")
 	return c
 }
 

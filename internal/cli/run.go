@@ -40,12 +40,12 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.tags, "tag", nil, "also every scenario with this tag")
-	f.StringArrayVar(&o.set, "set", nil, "set a key of the scenario: workload.orders.rate=500 (repeatable)")
+	f.StringSliceVar(&o.tags, "tag", nil, "also every scenario with this `tag` (repeatable)")
+	f.StringArrayVar(&o.set, "set", nil, "set a key of the scenario: `key=value`, as in workload.orders.rate=500 (repeatable)")
 	f.Int64Var(&o.seed, "seed", 0, "seed of random choices, instead of the scenario's")
 	f.DurationVar(&o.timeout, "timeout", 0, "deadline of each scenario, heal and teardown included")
 	f.BoolVar(&o.keep, "keep", false, "leave the environment up after the run")
-	f.StringVar(&o.pull, "pull", "missing", "pull images: missing, always, never")
+	f.StringVar(&o.pull, "pull", "missing", "`when` to pull images: missing, always or never")
 	f.BoolVar(&o.noFallback, "no-fallback", false, "never run a shipped environment on its embedded default (exit 69 instead)")
 	f.BoolVar(&o.noAgent, "no-agent", false, "use the Docker API alone, as where the engine refuses the agent")
 	return c

@@ -1,0 +1,166 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/scenarios"
+)
+
+// up brings the environment up and waits until it is ready, running the setup steps where services wait for them.
+func (r *run) up(ctx context.Context) error {
+	s := r.o.Scenario
+	r.backgroundCtx, r.stopBack = context.WithCancel(context.WithoutCancel(ctx))
+	if !r.info.Attached {
+		if err := r.preflight(ctx); err != nil {
+			return err
+		}
+	}
+	r.background.Go(func() {
+		err := r.env.Events(r.backgroundCtx, r.dockerEvent)
+		if err != nil && r.backgroundCtx.Err() == nil {
+			r.say(Event{Kind: EventWarn, Text: "follow the engine's events: " + err.Error()})
+		}
+	})
+	if r.info.Attached {
+		return r.steps(ctx, s.Setup, "setup")
+	}
+	ready := s.Environment.Ready.Std()
+	ctx, cancel := context.WithTimeoutCause(ctx, ready, fmt.Errorf("%w: not ready within %s", compose.ErrNotReady, s.Environment.Ready))
+	defer cancel()
+	stage := stageSetup(s.Setup)
+	if err := r.env.Up(ctx, compose.UpOptions{Hold: stage.hold, Ready: ready, Progress: r.composeProgress}); err != nil {
+		return err
+	}
+	if err := r.steps(ctx, stage.early, "setup"); err != nil {
+		return err
+	}
+	if len(stage.start) > 0 {
+		if err := r.env.StartWith(ctx, stage.start, compose.StartOptions{Ready: ready, Progress: r.composeProgress}); err != nil {
+			return err
+		}
+	}
+	return r.steps(ctx, stage.late, "setup-late")
+}
+
+// preflight checks what the environment needs, and keeps the Compose file as it is started.
+func (r *run) preflight(ctx context.Context) error {
+	fallback := r.o.Scenario.Environment.Fallback
+	pre, err := r.env.Preflight(ctx, compose.PreflightOptions{
+		Pull: r.o.Pull, Fallback: r.o.Fallback && (fallback == nil || *fallback), SelfImage: r.image, Progress: r.composeProgress,
+	})
+	if err != nil {
+		return err
+	}
+	r.fallbacks = pre.Fallbacks
+	for _, f := range pre.Fallbacks {
+		r.info.Fallbacks = append(r.info.Fallbacks, f.Notice)
+		r.say(Event{Kind: EventWarn, Text: fmt.Sprintf("%s: %s (%s: %s)", f.Service, f.Notice, f.Image, f.Reason)})
+	}
+	for _, w := range pre.Warnings {
+		r.say(Event{Kind: EventWarn, Text: w})
+	}
+	rendered, err := r.env.Render()
+	if err != nil {
+		return err
+	}
+	return r.dir.Write(fileRendered, rendered)
+}
+
+// setupStages says when each setup step runs.
+type setupStages struct {
+	hold  []string         // services that up does not start: those that wait for a step, and those that are steps themselves
+	early []scenarios.Step // before the held services start
+	start []string         // the held services that are then started
+	late  []scenarios.Step // those that need a service that was held
+}
+
+// stageSetup lays the setup steps out around the services that wait for them.
+func stageSetup(steps []scenarios.Step) setupStages {
+	var out setupStages
+	for _, step := range steps {
+		out.start = append(out.start, step.Before...)
+		if len(step.Exec) == 0 && len(step.Command) == 0 {
+			out.hold = append(out.hold, step.Service)
+		}
+	}
+	slices.Sort(out.start)
+	out.start = slices.Compact(out.start)
+	out.hold = append(out.hold, out.start...)
+	slices.Sort(out.hold)
+	out.hold = slices.Compact(out.hold)
+	for _, step := range steps {
+		if len(step.Exec) > 0 && slices.Contains(out.start, step.Service) {
+			out.late = append(out.late, step)
+			continue
+		}
+		out.early = append(out.early, step)
+	}
+	return out
+}
+
+// composeProgress tells what Compose is doing.
+func (r *run) composeProgress(e compose.Event) {
+	r.say(Event{Kind: EventProgress, Text: strings.TrimSpace(e.Name + " " + e.Action + " " + e.Detail)})
+}
+
+// dockerEvent takes one event of the engine. Its time is the engine's wall clock: the age that it has by this machine's is
+// subtracted from now, where the two clocks agree well enough.
+func (r *run) dockerEvent(e compose.Event) {
+	at := r.clock.now()
+	if age := time.Now().UnixNano() - e.Time; age > 0 && age < int64(5*time.Second) {
+		at -= age
+	}
+	if err := r.store.AddEvent(ledger.Event{At: at, Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail}); err != nil {
+		r.o.Log.Error("record event", "type", e.Action, "err", err)
+	}
+}
+
+// steps runs setup or teardown steps in order, keeping their output in commands/.
+func (r *run) steps(ctx context.Context, steps []scenarios.Step, what string) error {
+	for i, step := range steps {
+		name := fmt.Sprintf("%s-%d", what, i+1)
+		r.say(Event{Kind: EventStep, Text: name + ": " + stepText(step)})
+		sctx, cancel := context.WithTimeout(ctx, step.Timeout.Std())
+		out, code, err := r.step(sctx, step)
+		cancel()
+		if werr := r.dir.Write(filepath.Join("commands", name+".log"), []byte(fmt.Sprintf("$ %s\n%s\nexit code %d\n", stepText(step), out, code))); werr != nil {
+			return werr
+		}
+		if err != nil {
+			return fmt.Errorf("%s (%s): %w", name, stepText(step), err)
+		}
+		if code != 0 {
+			return fmt.Errorf("%s (%s): exit code %d: %s", name, stepText(step), code, lastLine(out))
+		}
+	}
+	return nil
+}
+
+func (r *run) step(ctx context.Context, step scenarios.Step) (out string, code int, err error) {
+	switch {
+	case len(step.Command) > 0:
+		return hostCommand(ctx, r.o.Scenario.Origin.Dir, step.Command)
+	case len(step.Exec) > 0:
+		res, err := r.env.Exec(ctx, step.Service, 1, step.Exec)
+		return string(res.Out), res.Code, err
+	}
+	res, err := r.env.RunOneShot(ctx, step.Service)
+	return string(res.Out), res.Code, err
+}
+
+func stepText(s scenarios.Step) string {
+	switch {
+	case len(s.Command) > 0:
+		return fmt.Sprintf("%q on the host", s.Command)
+	case len(s.Exec) > 0:
+		return fmt.Sprintf("%q in %s", s.Exec, s.Service)
+	}
+	return "run " + s.Service
+}
