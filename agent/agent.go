@@ -68,7 +68,7 @@ func (e *RemoteError) Is(target error) bool {
 		return e.Code != "" && e.Code == unix.ErrnoName(errno)
 	}
 	for _, c := range codes() {
-		if target == c.err { //nolint:errorlint // Is compares with the target itself
+		if target == c.err {
 			return e.Code == c.code
 		}
 	}

@@ -40,7 +40,7 @@ func (b *executable) identify() error {
 
 func newImageHash(arch string) hash.Hash {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", archiveFormat, arch)
+	h.Write([]byte(archiveFormat + "\n" + arch + "\n"))
 	return h
 }
 

@@ -99,7 +99,10 @@ func TestArchiveHoldsTheImage(t *testing.T) {
 		manifest[0].RepoTags, config.Architecture, config.OS, config.Config.Entrypoint, config.Config.Labels, config.Rootfs.DiffIDs,
 	}
 	want := []any{
-		[]string{"discompose/self:" + b.hash[:12]}, "arm64", "linux", []string{"/discompose"}, map[string]string{LabelImage: b.hash},
+		[]string{"discompose/self:" + b.hash[:12]},
+		"arm64", "linux",
+		[]string{"/discompose"},
+		map[string]string{LabelImage: b.hash},
 		[]string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

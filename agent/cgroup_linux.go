@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var cgroupName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)*$`) //nolint:gochecknoglobals // a constant
+var cgroupName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)*$`)
 
 func (f CgroupFile) validate() error {
 	if !cgroupName.MatchString(f.Controller) || strings.Contains(f.Controller, ".") {

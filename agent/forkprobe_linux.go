@@ -111,19 +111,19 @@ func forkProbeMain(args []string) (ForkResult, error) {
 // result reads what the child wrote and reaps it.
 func (w *probeWork) result(pid, fd int) (ForkResult, error) {
 	var got probeResult
-	buf := unsafe.Slice((*byte)(unsafe.Pointer(&got)), unsafe.Sizeof(got))
+	buf := unsafe.Slice((*byte)(unsafe.Pointer(&got)), unsafe.Sizeof(got)) //nolint:gosec // the bytes that the child wrote from the same type
 	n, rerr := unix.Read(fd, buf)
-	for rerr == unix.EINTR { //nolint:errorlint // a raw errno
+	for rerr == unix.EINTR {
 		n, rerr = unix.Read(fd, buf)
 	}
 	var status unix.WaitStatus
 	_, werr := unix.Wait4(pid, &status, 0, nil)
-	for werr == unix.EINTR { //nolint:errorlint // a raw errno
+	for werr == unix.EINTR {
 		_, werr = unix.Wait4(pid, &status, 0, nil)
 	}
 	switch {
 	case rerr != nil || n != len(buf):
-		return ForkResult{}, fmt.Errorf("the probe process died (%v, wait status %#x)", rerr, uint32(status))
+		return ForkResult{}, fmt.Errorf("the probe process died (%v, wait status %#x)", rerr, uint32(status)) //nolint:errorlint // nil where it died before it wrote
 	case got.enter != 0:
 		return ForkResult{}, fmt.Errorf("enter cgroup: %w", syscall.Errno(got.enter))
 	case got.refusal != 0 && syscall.Errno(got.refusal) != unix.EAGAIN:
@@ -175,7 +175,7 @@ func probeChild(w *probeWork) {
 	probeBind(w.parent)
 	self, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	// "0" is whoever writes it.
-	if _, _, errno := syscall.RawSyscall(unix.SYS_WRITE, w.procs, uintptr(unsafe.Pointer(&w.zero)), 1); errno != 0 {
+	if _, _, errno := syscall.RawSyscall(unix.SYS_WRITE, w.procs, uintptr(unsafe.Pointer(&w.zero)), 1); errno != 0 { //nolint:gosec // as syscall.RawSyscall documents it
 		w.got.enter = uintptr(errno)
 		w.most = 0
 	}
@@ -200,7 +200,7 @@ func probeChild(w *probeWork) {
 	for i := uintptr(0); i < w.got.forked; i++ {
 		_, _, _ = syscall.RawSyscall6(unix.SYS_WAIT4, w.pids[i], 0, 0, 0, 0, 0)
 	}
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, w.out, uintptr(unsafe.Pointer(&w.got)), unsafe.Sizeof(w.got))
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, w.out, uintptr(unsafe.Pointer(&w.got)), unsafe.Sizeof(w.got)) //nolint:gosec // as syscall.RawSyscall documents it
 }
 
 // probeBind makes this process die with its parent, also if that is dead already.

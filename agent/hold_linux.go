@@ -175,7 +175,7 @@ func (k *keeper) loop(fd int) {
 
 // poll waits, at most for the given time, for a new cgroup.
 func poll(fd int, wait time.Duration) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} // a negative descriptor is ignored: then this only waits
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor is small; a negative one is ignored: then this only waits
 	n, err := unix.Poll(fds, int(wait.Milliseconds()))
 	if err != nil || n == 0 || fd < 0 {
 		return false

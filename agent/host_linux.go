@@ -74,7 +74,7 @@ func cgroup2(root string) bool {
 	return unix.Statfs(root, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-var fullID = regexp.MustCompile(`[0-9a-f]{64}`) //nolint:gochecknoglobals // a constant
+var fullID = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // cgroupsOf reads which cgroup a process is in: controller → path from the hierarchy's root. Version 2 has the
 // controller "".

@@ -40,6 +40,7 @@ type tree struct {
 }
 
 func newTree(t *testing.T, e engine, v2 bool) tree {
+	t.Helper()
 	h := NewHost(e, func(s string) { t.Log(s) })
 	dir := t.TempDir()
 	h.root, h.proc, h.v2 = filepath.Join(dir, "cg"), filepath.Join(dir, "proc"), v2
@@ -72,19 +73,19 @@ func (t tree) process(pid, path string) {
 		"12:cpu,cpuacct:"+path+"\n3:pids:"+path+"\n1:name=systemd:"+path+"\n0::"+path+"\n")
 }
 
-// cgroup makes the cgroup of a container with one file. As a kernel does, it lets nobody see an empty file.
-func (t tree) cgroup(dir, file, value string) string {
+// cgroup makes the cgroup of a container with the file pids.max. As a kernel does, it lets nobody see an empty file.
+func (t tree) cgroup(dir, value string) string {
 	t.Helper()
 	made := filepath.Join(t.TempDir(), "made")
 	t.write(filepath.Join(made, "cgroup.procs"), "")
-	t.write(filepath.Join(made, file), value)
+	t.write(filepath.Join(made, "pids.max"), value)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(made, dir); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, file)
+	return filepath.Join(dir, "pids.max")
 }
 
 func TestCgroupIsFoundByVersion(t *testing.T) {
@@ -109,7 +110,7 @@ func TestCgroupIsFoundByVersion(t *testing.T) {
 func TestTargetIsValidatedBeforeAnythingIsTouched(t *testing.T) {
 	x := newTree(t, engine{idA: 7, idB: 0}, false)
 	x.process("7", "/docker/"+idB) // the pid is another container's by now
-	untouched := x.cgroup(filepath.Join(x.h.root, "pids/docker", idB), "pids.max", "base")
+	untouched := x.cgroup(filepath.Join(x.h.root, "pids/docker", idB), "base")
 	for name, c := range map[string]struct {
 		id, controller, file string
 		is                   error
@@ -141,7 +142,7 @@ func TestAPidIsAskedForAgainAfterARestart(t *testing.T) {
 	x := newTree(t, e, false)
 	dir := filepath.Join(x.h.root, "pids/docker", idA)
 	x.process("7", "/docker/"+idA)
-	x.cgroup(dir, "pids.max", "42\n")
+	x.cgroup(dir, "42\n")
 	for _, pid := range []string{"7", "8", "9"} {
 		var got CgroupValue
 		err := x.h.Call(t.Context(), OpCgroupRead, CgroupFile{Container: idA, Controller: "pids", File: "pids.max"}, &got)
@@ -162,80 +163,91 @@ func TestReadTellsAMissingFileFromAStoppedContainer(t *testing.T) {
 	if err := x.h.Call(t.Context(), OpCgroupRead, f, nil); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("without a cgroup: %v, want ErrNotRunning", err)
 	}
-	x.cgroup(filepath.Join(x.h.root, "pids/docker", idA), "pids.max", "max")
+	x.cgroup(filepath.Join(x.h.root, "pids/docker", idA), "max")
 	err := x.h.Call(t.Context(), OpCgroupRead, f, nil)
 	if errors.Is(err, ErrNotRunning) || err == nil || !strings.Contains(err.Error(), "does not have it") {
 		t.Errorf("without the file: %v", err)
 	}
 }
 
+// held is a container whose file is held, and what the host told of it.
+type held struct {
+	tree
+	f         CgroupFile
+	dir, path string
+	told      chan Rewritten
+}
+
+func (x *held) hold(value string) {
+	x.Helper()
+	x.f.Value = value
+	if err := x.h.Call(x.Context(), OpCgroupHold, x.f, nil); err != nil {
+		x.Fatal(err)
+	}
+	if got := x.read(x.path); got != value {
+		x.Errorf("right after the hold the file is %q, want %q", got, value)
+	}
+}
+
+func (x *held) release() {
+	x.Helper()
+	x.f.Value = "base"
+	if err := x.h.Call(x.Context(), OpCgroupRelease, x.f, nil); err != nil {
+		x.Fatal(err)
+	}
+}
+
+// restart gives the container a new cgroup, in which the file must become want.
+func (x *held) restart(want string) {
+	x.Helper()
+	if err := os.RemoveAll(x.dir); err != nil {
+		x.Fatal(err)
+	}
+	x.cgroup(x.dir, "base")
+	for r := range x.told {
+		if r.Was == "base" && r.Value == want && r.At > 0 {
+			break
+		}
+		x.Errorf("told %+v", r)
+	}
+	if got := x.read(x.path); got != want {
+		x.Errorf("after a restart the file is %q, want %q", got, want)
+	}
+}
+
 func TestHoldComesBackInANewCgroupUntilItIsReleased(t *testing.T) {
 	e := engine{idA: 7}
-	x := newTree(t, e, false)
+	x := &held{tree: newTree(t, e, false), told: make(chan Rewritten, 100)}
 	x.process("7", "/docker/"+idA)
-	dir := filepath.Join(x.h.root, "pids/docker", idA)
-	path := x.cgroup(dir, "pids.max", "base")
-	told := make(chan Rewritten, 100)
-	x.h.OnRewrite(func(r Rewritten) { told <- r })
-	f := CgroupFile{Container: idA, Controller: "pids", File: "pids.max", Value: "one1"}
-	hold := func(value string) {
-		t.Helper()
-		f.Value = value
-		if err := x.h.Call(t.Context(), OpCgroupHold, f, nil); err != nil {
-			t.Fatal(err)
-		}
-		if got := x.read(path); got != value {
-			t.Errorf("right after the hold the file is %q, want %q", got, value)
-		}
-	}
-	restart := func(want string) {
-		t.Helper()
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		x.cgroup(dir, "pids.max", "base")
-		for r := range told {
-			if r.Was == "base" && r.Value == want && r.At > 0 {
-				break
-			}
-			t.Errorf("told %+v", r)
-		}
-		if got := x.read(path); got != want {
-			t.Errorf("after a restart the file is %q, want %q", got, want)
-		}
-	}
-	hold("one1")
-	restart("one1")
-	hold("two2") // replaces the first
-	restart("two2")
-	if err := writeValue(path, "user"); err != nil { // somebody else changes it
+	x.dir = filepath.Join(x.h.root, "pids/docker", idA)
+	x.path = x.cgroup(x.dir, "base")
+	x.h.OnRewrite(func(r Rewritten) { x.told <- r })
+	x.f = CgroupFile{Container: idA, Controller: "pids", File: "pids.max"}
+	x.hold("one1")
+	x.restart("one1")
+	x.hold("two2") // replaces the first
+	x.restart("two2")
+	if err := writeValue(x.path, "user"); err != nil { // somebody else changes it
 		t.Fatal(err)
 	}
-	if r := <-told; r.Was != "user" {
+	if r := <-x.told; r.Was != "user" {
 		t.Errorf("told %+v", r)
 	}
-	release := func() {
-		t.Helper()
-		f.Value = "base"
-		if err := x.h.Call(t.Context(), OpCgroupRelease, f, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	release()
-	if got := x.read(path); got != "base" {
+	x.release()
+	if got := x.read(x.path); got != "base" {
 		t.Errorf("after the release the file is %q", got)
 	}
-	release() // twice is fine
+	x.release() // twice is fine
 
 	// With the last hold the watch ended; the next one starts it anew.
-	hold("one1")
-	restart("one1")
+	x.hold("one1")
+	x.restart("one1")
 	e[idA] = 0
 	if err := os.RemoveAll(filepath.Join(x.h.proc, "7")); err != nil {
 		t.Fatal(err)
 	}
-	release() // of a stopped container: only ends the hold
-	if got := x.read(path); got != "one1" {
+	x.release() // of a stopped container: only ends the hold
+	if got := x.read(x.path); got != "one1" {
 		t.Errorf("the release of a stopped container wrote %q", got)
 	}
 	x.h.keep.mu.Lock()
@@ -249,7 +261,7 @@ func TestANewCgroupIsNoticed(t *testing.T) {
 	parent := t.TempDir()
 	k := keeper{log: func(s string) { t.Error(s) }}
 	k.watch(parent)
-	defer syscall.Close(k.inotify) //nolint:errcheck // of no more use
+	defer syscall.Close(k.inotify)
 	if poll(k.inotify, 0) {
 		t.Error("something was noticed before anything happened")
 	}
@@ -282,7 +294,7 @@ func TestHoldOfAContainerThatHasNotRunYet(t *testing.T) {
 	if err := x.h.Call(t.Context(), OpCgroupHold, f, nil); err != nil {
 		t.Fatal(err)
 	}
-	path := x.cgroup(filepath.Join(x.h.root, "pids/docker", idA), "pids.max", "base")
+	path := x.cgroup(filepath.Join(x.h.root, "pids/docker", idA), "base")
 	<-told
 	if got := x.read(path); got != "held" {
 		t.Errorf("the file is %q", got)
@@ -351,7 +363,7 @@ func TestForkProbeRefusesBadArguments(t *testing.T) {
 func TestProbeNamesWhatIsMissingAndWhy(t *testing.T) {
 	x := newTree(t, engine{}, false)
 	x.process("self", "/docker/"+me)
-	x.cgroup(filepath.Join(x.h.root, "pids/docker", me), "pids.max", "max")
+	x.cgroup(filepath.Join(x.h.root, "pids/docker", me), "max")
 	f := x.h.facts(t.Context())
 	if strings.Join(f.Has, " ") != "agent cgroup-pids signal" && strings.Join(f.Has, " ") != "agent cgroup-pids" {
 		t.Errorf("has %v", f.Has)

@@ -169,7 +169,7 @@ func (s *session) onJournal(ctx context.Context, j Journal) (any, error) {
 		s.journal.Lock()
 		defer s.journal.Unlock()
 		if s.o.OnJournal == nil {
-			return nil, nil //nolint:nilnil // no answer but the acknowledgement
+			return nil, nil
 		}
 		return nil, s.o.OnJournal(j.Entry)
 	})(ctx, nil)

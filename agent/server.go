@@ -36,6 +36,8 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler) error {
 // Emit sends one event; data is encoded as JSON. It costs no write of its own while another is under way, and waits
 // while more than 1 MiB is unsent. Many small records are cheapest as one event whose data is a list. name must not
 // contain a quote or a backslash.
+//
+//nolint:contextcheck // its wait ends with the stream, whatever happens to the one who emits
 func (s *Server) Emit(name string, data any) error {
 	raw, ok := data.(json.RawMessage)
 	if !ok {

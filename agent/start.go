@@ -48,10 +48,10 @@ func (e *BusyError) Error() string {
 }
 
 // Is makes the error match ErrBusy.
-func (e *BusyError) Is(target error) bool { return target == ErrBusy } //nolint:errorlint // Is compares with the target itself
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
 // AgentOptions says how to start the agent. Image, Name, Run and Project are required.
-type AgentOptions struct {
+type AgentOptions struct { //nolint:revive // the agent of a package that also has ClientOptions, not a stutter
 	Image   string // Image.Ref
 	Name    string // of the container: "discompose-<project>"; it keeps a second run off the project
 	Run     string // the run's id
@@ -285,7 +285,7 @@ func create(ctx context.Context, docker *client.Client, s spec) (string, error) 
 			return "", fmt.Errorf("create container: %w", errors.Join(err, ierr))
 		case left <= 0 || other.State.Running || other.Config.Labels[LabelRun] == "":
 			l := other.Config.Labels
-			return "", &BusyError{Name: s.name, Run: l[LabelRun], Dir: l[LabelDir], State: string(other.State.Status)}
+			return "", &BusyError{Name: s.name, Run: l[LabelRun], Dir: l[LabelDir], State: other.State.Status}
 		}
 		select {
 		case <-ctx.Done():

@@ -191,7 +191,7 @@ func TestRemoteErrorsKeepTheirMeaning(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", c.op, err, c.text)
 		}
 		for _, target := range []error{agent.ErrGone, syscall.EBUSY, agent.ErrUnknownOp, agent.ErrNotRunning, agent.ErrLost} {
-			if got, want := errors.Is(err, target), target == c.is; got != want {
+			if got, want := errors.Is(err, target), target == c.is; got != want { //nolint:errorlint // the very error that the table names
 				t.Errorf("%s: errors.Is(%v) is %v, want %v", c.op, target, got, want)
 			}
 		}
@@ -274,7 +274,7 @@ func TestServeEndsThoughAnOperationDoesNot(t *testing.T) {
 		start := time.Now()
 		err := agent.Serve(t.Context(), in, io.Discard, agent.Handler{"stuck": func(context.Context, json.RawMessage) (any, error) {
 			<-release
-			return nil, nil
+			return nil, nil //nolint:nilnil // no answer
 		}})
 		if err != nil || time.Since(start) > 2*time.Second {
 			t.Errorf("Serve ended with %v after %v, want nil within 2 s", err, time.Since(start))

@@ -131,7 +131,7 @@ type counted struct {
 	n int64
 }
 
-var errTooLarge = errors.New("it is larger than 1 GiB") //nolint:gochecknoglobals // a sentinel
+var errTooLarge = errors.New("it is larger than 1 GiB")
 
 // Read implements io.Reader.
 func (c *counted) Read(p []byte) (int, error) {

@@ -18,5 +18,5 @@ const LabelRun = "io.discompose.run"
 // LabelRole names what a container of a run is besides a service: "agent" or "client".
 const LabelRole = "io.discompose.role"
 
-// LabelOneShot, with the value "true" on a service, says that it ends: exit 0 is its ready state.
+// LabelOneShot with the value "true" on a service says that it ends: exit 0 is its ready state.
 const LabelOneShot = "io.discompose.oneshot"

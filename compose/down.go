@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
@@ -158,7 +159,7 @@ func (r remover) removeContainers(ctx context.Context, list []container.Summary)
 
 // gone tells errors that mean: removed already, or another removal is under way.
 func gone(err error) bool {
-	return client.IsErrNotFound(err) || (err != nil && strings.Contains(err.Error(), "is already in progress"))
+	return errdefs.IsNotFound(err) || (err != nil && strings.Contains(err.Error(), "is already in progress"))
 }
 
 func (r remover) removeNetworks(ctx context.Context) error {
@@ -169,7 +170,7 @@ func (r remover) removeNetworks(ctx context.Context) error {
 	var errs []error
 	for _, n := range list {
 		r.disconnect(ctx, n.ID)
-		if err := r.docker.NetworkRemove(ctx, n.ID); err != nil && !client.IsErrNotFound(err) {
+		if err := r.docker.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("remove network %s: %w", n.Name, err))
 		}
 	}
@@ -183,7 +184,7 @@ func (r remover) disconnect(ctx context.Context, id string) {
 		return // the removal reports it
 	}
 	for c := range n.Containers {
-		_ = r.docker.NetworkDisconnect(ctx, id, c, true) //nolint:errcheck // the removal reports it
+		_ = r.docker.NetworkDisconnect(ctx, id, c, true) // the removal reports it
 	}
 }
 
@@ -194,7 +195,7 @@ func (r remover) removeVolumes(ctx context.Context) error {
 	}
 	var errs []error
 	for _, v := range list.Volumes {
-		if err := r.docker.VolumeRemove(ctx, v.Name, true); err != nil && !client.IsErrNotFound(err) {
+		if err := r.docker.VolumeRemove(ctx, v.Name, true); err != nil && !errdefs.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("remove volume %s: %w", v.Name, err))
 		}
 	}

@@ -12,11 +12,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/client"
 )
 
 // RunInfo names the run that an environment belongs to.
@@ -290,7 +290,7 @@ func (e *Environment) Networks(ctx context.Context) ([]Network, error) {
 	var out []Network
 	for id, users := range services {
 		n, err := e.engine.docker.NetworkInspect(ctx, id, network.InspectOptions{})
-		if client.IsErrNotFound(err) {
+		if errdefs.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
@@ -300,8 +300,10 @@ func (e *Environment) Networks(ctx context.Context) ([]Network, error) {
 			continue
 		}
 		slices.Sort(users)
-		out = append(out, Network{Key: n.Labels[api.NetworkLabel], Name: n.Name, ID: n.ID, Internal: n.Internal,
-			Subnets: subnetsOf(n), Services: slices.Compact(users)})
+		out = append(out, Network{
+			Key: n.Labels[api.NetworkLabel], Name: n.Name, ID: n.ID, Internal: n.Internal,
+			Subnets: subnetsOf(n), Services: slices.Compact(users),
+		})
 	}
 	slices.SortFunc(out, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil

@@ -99,8 +99,10 @@ func isolate(t *testing.T, e *compose.Engine, p *compose.Project, share ...strin
 	t.Helper()
 	run := composetest.RunID()
 	composetest.NoLeftovers(t, e, run)
-	changes, err := p.Isolate(compose.IsolateOptions{Project: "dc-" + run, Run: run, Share: share,
-		Used: func() ([]netip.Prefix, error) { return e.UsedSubnets(t.Context()) }})
+	changes, err := p.Isolate(compose.IsolateOptions{
+		Project: "dc-" + run, Run: run, Share: share,
+		Used: func() ([]netip.Prefix, error) { return e.UsedSubnets(t.Context()) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,16 +196,26 @@ func TestRunBesideTheUsersOwnStackLeavesItUntouched(t *testing.T) {
 func TestAServiceThatNeverGetsReadyIsNamed(t *testing.T) {
 	e := composetest.Engine(t)
 	for _, tc := range []struct{ name, file, service, state, log string }{
-		{"it dies", "services: {good: {image: 'busybox:1', init: true, command: [sleep, '99']}, bad: {image: 'busybox:1', command: [sh, -c, 'echo no config; exit 7']}}",
-			"bad", "exited with code 7", "no config"},
-		{"it crashes in a loop", "services: {bad: {image: 'busybox:1', restart: always, command: [sh, -c, 'echo boom; exit 1']}}",
-			"bad", "restarts", "boom"},
-		{"it stays unhealthy", "services: {bad: {image: 'busybox:1', init: true, command: [sh, -c, 'echo waiting; sleep 99'], healthcheck: {test: 'echo nope; exit 1', interval: 1s, retries: 1}}}",
-			"bad", "unhealthy", "waiting"},
-		{"another waits for it", "services: {bad: {image: 'busybox:1', init: true, command: [sh, -c, 'echo db down; sleep 99'], healthcheck: {test: 'echo nope; exit 1', interval: 1s, retries: 1}}, app: {image: 'busybox:1', depends_on: {bad: {condition: service_healthy}}}}",
-			"bad", "unhealthy", "db down"},
-		{"a one-shot fails", "services: {bad: {image: 'busybox:1', command: [sh, -c, 'echo no table; exit 2']}, app: {image: 'busybox:1', depends_on: {bad: {condition: service_completed_successfully}}}}",
-			"bad", "exited with code 2", "no table"},
+		{
+			"it dies", "services: {good: {image: 'busybox:1', init: true, command: [sleep, '99']}, bad: {image: 'busybox:1', command: [sh, -c, 'echo no config; exit 7']}}",
+			"bad", "exited with code 7", "no config",
+		},
+		{
+			"it crashes in a loop", "services: {bad: {image: 'busybox:1', restart: always, command: [sh, -c, 'echo boom; exit 1']}}",
+			"bad", "restarts", "boom",
+		},
+		{
+			"it stays unhealthy", "services: {bad: {image: 'busybox:1', init: true, command: [sh, -c, 'echo waiting; sleep 99'], healthcheck: {test: 'echo nope; exit 1', interval: 1s, retries: 1}}}",
+			"bad", "unhealthy", "waiting",
+		},
+		{
+			"another waits for it", "services: {bad: {image: 'busybox:1', init: true, command: [sh, -c, 'echo db down; sleep 99'], healthcheck: {test: 'echo nope; exit 1', interval: 1s, retries: 1}}, app: {image: 'busybox:1', depends_on: {bad: {condition: service_healthy}}}}",
+			"bad", "unhealthy", "db down",
+		},
+		{
+			"a one-shot fails", "services: {bad: {image: 'busybox:1', command: [sh, -c, 'echo no table; exit 2']}, app: {image: 'busybox:1', depends_on: {bad: {condition: service_completed_successfully}}}}",
+			"bad", "exited with code 2", "no table",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := composetest.Write(t, map[string]string{"compose.yaml": "name: dcbad\n" + tc.file})

@@ -41,7 +41,7 @@ func (e *Environment) EventsSince(ctx context.Context, since time.Time, f func(E
 	for {
 		got, err := s.read(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the caller ended it
 		}
 		if got || brokeAt.IsZero() {
 			brokeAt = time.Now()

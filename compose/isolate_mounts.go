@@ -270,7 +270,7 @@ func (i *isolation) open(s types.ServiceConfig, port int) {
 		return
 	}
 	s.Ports = append(s.Ports, types.ServicePortConfig{
-		Mode: "ingress", HostIP: "127.0.0.1", Target: uint32(port), Published: strconv.Itoa(host), Protocol: "tcp",
+		Mode: "ingress", HostIP: "127.0.0.1", Target: uint32(port), Published: strconv.Itoa(host), Protocol: "tcp", //nolint:gosec // at most 65535
 	})
 	i.p.Services[s.Name] = s
 	i.ports127 = append(i.ports127, Published{Service: s.Name, Port: port, Host: "127.0.0.1", HostPort: host})

@@ -180,7 +180,7 @@ func free(like netip.Prefix, used []netip.Prefix) (netip.Prefix, bool) {
 	first := uint64(10)<<24 | 224<<16
 	for a := first; a < first+1<<21; a += step {
 		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], uint32(a))
+		binary.BigEndian.PutUint32(b[:], uint32(a)) //nolint:gosec // all of 10.224.0.0/11 has 32 bits
 		p := netip.PrefixFrom(netip.AddrFrom4(b), like.Bits())
 		if !slices.ContainsFunc(used, p.Overlaps) {
 			return p, true

@@ -24,13 +24,19 @@ func mustLoad(t *testing.T, o compose.LoadOptions) *compose.Project {
 func TestLoadDescribesServices(t *testing.T) {
 	p := mustLoad(t, compose.LoadOptions{Dir: "testdata/load"})
 	want := []compose.Service{
-		{Name: "db", Image: "postgres:15", Replicas: 1, Ports: []int{5432, 6000, 6001, 6002}, Restart: "always", Networks: []string{"back"},
-			Volumes: []string{"/var/lib/postgresql/data"}, Healthcheck: true, Environment: map[string]string{}, Links: map[string]string{}, Labels: map[string]string{}},
-		{Name: "migrate", Image: "busybox:1", Replicas: 1, Restart: "no", Networks: []string{"back"}, OneShot: true,
-			Environment: map[string]string{}, Links: map[string]string{}, Labels: map[string]string{}},
-		{Name: "web", Image: "nginx:1.22", Replicas: 1, Ports: []int{80, 9000}, Published: []string{"8080:80/tcp"}, Restart: "no",
+		{
+			Name: "db", Image: "postgres:15", Replicas: 1, Ports: []int{5432, 6000, 6001, 6002}, Restart: "always", Networks: []string{"back"},
+			Volumes: []string{"/var/lib/postgresql/data"}, Healthcheck: true, Environment: map[string]string{}, Links: map[string]string{}, Labels: map[string]string{},
+		},
+		{
+			Name: "migrate", Image: "busybox:1", Replicas: 1, Restart: "no", Networks: []string{"back"}, OneShot: true,
+			Environment: map[string]string{}, Links: map[string]string{}, Labels: map[string]string{},
+		},
+		{
+			Name: "web", Image: "nginx:1.22", Replicas: 1, Ports: []int{80, 9000}, Published: []string{"8080:80/tcp"}, Restart: "no",
 			Networks: []string{"back", "front"}, Volumes: []string{"/tmp"}, DependsOn: []string{"db", "migrate"}, ReadOnly: true, User: "101",
-			Environment: map[string]string{"FROM_FILE": "", "FROM_OS": "", "WON": ""}, Links: map[string]string{}, Labels: map[string]string{}},
+			Environment: map[string]string{"FROM_FILE": "", "FROM_OS": "", "WON": ""}, Links: map[string]string{}, Labels: map[string]string{},
+		},
 	}
 	if diff := cmp.Diff(want, p.Services()); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)

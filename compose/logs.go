@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 )
 
 // SaveLogs writes the whole log of every container of the project into dir/logs/<service>.log, or <service>-<n>.log where
@@ -57,10 +57,10 @@ func (e *Environment) saveLog(ctx context.Context, c Container, path string) err
 		if l.stderr {
 			mark = "! "
 		}
-		_, _ = fmt.Fprintf(w, "%s %s%s\n", l.at.UTC().Format(stampLayout), mark, l.text) //nolint:errcheck // Flush returns the first error
+		_, _ = fmt.Fprintf(w, "%s %s%s\n", l.at.UTC().Format(stampLayout), mark, l.text) // Flush returns the first error
 	})
 	if err != nil {
-		_, _ = fmt.Fprintf(w, "the log cannot be read: %v\n", err) //nolint:errcheck // Flush returns the first error
+		_, _ = fmt.Fprintf(w, "the log cannot be read: %v\n", err) // Flush returns the first error
 	}
 	return errors.Join(err, w.Flush(), f.Close())
 }
@@ -85,7 +85,7 @@ func (e *Environment) readLog(ctx context.Context, id string, o container.LogsOp
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = stream.Close() }) //nolint:errcheck // only unblocks the read
+	stop := context.AfterFunc(ctx, func() { _ = stream.Close() }) // only unblocks the read
 	defer stop()
 	next := readFrame
 	if i.Config.Tty {
@@ -112,37 +112,52 @@ func ttyFrame() func(io.Reader) (frame, error) {
 
 // splitLines joins frames into lines: the engine splits a long line into frames of 16 KiB, each with its own timestamp.
 func splitLines(r io.Reader, next func(io.Reader) (frame, error), f func(logLine)) error {
-	var open [2]*logLine
+	j := joiner{f: f}
 	for {
 		fr, err := next(r)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			for _, l := range open {
-				if l != nil {
-					f(*l)
-				}
-			}
+			j.end()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		stamp, text, _ := bytes.Cut(fr.text, []byte(" "))
-		at, err := time.Parse(time.RFC3339Nano, string(stamp))
-		if err != nil {
-			at, text = time.Time{}, fr.text
-		}
-		i := 0
-		if fr.stderr {
-			i = 1
-		}
-		if open[i] == nil {
-			open[i] = &logLine{at: at, stderr: fr.stderr}
-		}
-		line, ended := bytes.CutSuffix(text, []byte("\n"))
-		open[i].text += string(line)
-		if ended {
-			f(*open[i])
-			open[i] = nil
+		j.take(fr)
+	}
+}
+
+// joiner hands over each line once it is whole.
+type joiner struct {
+	f    func(logLine)
+	open [2]*logLine // of stdout and stderr
+}
+
+func (j *joiner) take(fr frame) {
+	stamp, text, _ := bytes.Cut(fr.text, []byte(" "))
+	at, err := time.Parse(time.RFC3339Nano, string(stamp))
+	if err != nil {
+		at, text = time.Time{}, fr.text
+	}
+	i := 0
+	if fr.stderr {
+		i = 1
+	}
+	if j.open[i] == nil {
+		j.open[i] = &logLine{at: at, stderr: fr.stderr}
+	}
+	line, ended := bytes.CutSuffix(text, []byte("\n"))
+	j.open[i].text += string(line)
+	if ended {
+		j.f(*j.open[i])
+		j.open[i] = nil
+	}
+}
+
+// end hands over the lines that the end of the log cut off.
+func (j *joiner) end() {
+	for _, l := range j.open {
+		if l != nil {
+			j.f(*l)
 		}
 	}
 }
@@ -151,7 +166,7 @@ func splitLines(r io.Reader, next func(io.Reader) (frame, error), f func(logLine
 func (e *Environment) tail(ctx context.Context, id string, lines int) []string {
 	var out []string
 	o := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Tail: fmt.Sprint(lines)}
-	_ = e.readLog(ctx, id, o, func(l logLine) { out = append(out, l.text) }) //nolint:errcheck // see above
+	_ = e.readLog(ctx, id, o, func(l logLine) { out = append(out, l.text) })
 	return out
 }
 
@@ -249,7 +264,7 @@ func (e *Environment) followOne(ctx context.Context, id string, lines chan<- log
 			from := fw.last.Add(-overlap)
 			o.Since = fmt.Sprintf("%d.%09d", from.Unix(), from.Nanosecond())
 		}
-		_ = e.readLog(ctx, id, o, func(l logLine) { //nolint:errcheck // a broken stream is resumed
+		_ = e.readLog(ctx, id, o, func(l logLine) { // a broken stream is resumed
 			if again[l] > 0 {
 				again[l]--
 				return
@@ -285,7 +300,7 @@ func (f *follower) took(l logLine) {
 func (e *Environment) waitMore(ctx context.Context, id string, f *follower) bool {
 	for wait(ctx, 100*time.Millisecond) {
 		i, err := e.engine.docker.ContainerInspect(ctx, id)
-		if client.IsErrNotFound(err) {
+		if errdefs.IsNotFound(err) {
 			return false
 		}
 		if err != nil {

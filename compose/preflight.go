@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/docker/docker/client"
+	"github.com/containerd/errdefs"
 )
 
 // SelfPlaceholder is the image that a shipped environment names for this program's own; Preflight puts SelfImage there.
@@ -154,7 +154,7 @@ func (e *Environment) checkImage(ctx context.Context, o PreflightOptions, name s
 		}
 		e.pulledAlready(name)
 	}
-	_ = e.present(ctx, &state) //nolint:errcheck // of images that are built later nothing is known yet
+	_ = e.present(ctx, &state) // of images that are built later nothing is known yet
 	out.Images = append(out.Images, state)
 	return nil
 }
@@ -184,7 +184,7 @@ func (e *Environment) present(ctx context.Context, s *ImageState) error {
 // obtain finds an image or pulls it, as Pull and the service's own pull_policy say.
 func (e *Environment) obtain(ctx context.Context, o PreflightOptions, s types.ServiceConfig, pulled map[string]error, state *ImageState) error {
 	err := e.present(ctx, state)
-	if err != nil && !client.IsErrNotFound(err) {
+	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("look image %s up: %w", s.Image, err)
 	}
 	never := o.Pull == "never" || (o.Pull == "" && s.PullPolicy == types.PullPolicyNever)
@@ -228,12 +228,12 @@ func (e *Environment) fallBack(ctx context.Context, o PreflightOptions, s types.
 }
 
 func text(v any) string {
-	s, _ := v.(string) //nolint:errcheck // absent is ""
+	s, _ := v.(string) // absent is ""
 	return s
 }
 
 func list(v any) []string {
-	items, _ := v.([]any) //nolint:errcheck // absent is none
+	items, _ := v.([]any) // absent is none
 	var out []string
 	for _, i := range items {
 		out = append(out, strings.TrimSpace(fmt.Sprint(i)))

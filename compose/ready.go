@@ -152,7 +152,7 @@ func (e *Environment) WaitReady(ctx context.Context) error {
 func (e *Environment) wakeups(ctx context.Context) <-chan struct{} {
 	wake := make(chan struct{}, 1)
 	go func() {
-		//nolint:errcheck // without events the wait ticks
+		// Without events the wait ticks.
 		_ = e.Events(ctx, func(Event) {
 			select {
 			case wake <- struct{}{}:

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 )
 
 // Stat is a snapshot of one container's counters. Counters only grow while the container runs.
@@ -50,7 +50,7 @@ func (e *Environment) stat(ctx context.Context, c Container) (Stat, error) {
 		return s, nil
 	}
 	r, err := e.engine.docker.ContainerStatsOneShot(ctx, c.ID)
-	if client.IsErrNotFound(err) {
+	if errdefs.IsNotFound(err) {
 		return s, nil
 	}
 	if err != nil {

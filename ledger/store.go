@@ -104,6 +104,9 @@ func Open(dir string) (*Store, error) {
 	return start(path, checkVersion)
 }
 
+// start opens the database and starts its writer.
+//
+//nolint:contextcheck // what the store does on its own lasts until Close, longer than any caller's context
 func start(path string, prepare func(context.Context, *sql.DB) error) (*Store, error) {
 	db, err := sql.Open("sqlite", dataSource(path))
 	if err != nil {
@@ -364,7 +367,7 @@ func (s *Store) write(w *writer) {
 		err := w.commit(b)
 		s.mu.Lock()
 		s.err = err
-		s.durable += uint64(b.size())
+		s.durable += uint64(b.size()) //nolint:gosec // never negative
 		s.report()
 		s.mu.Unlock()
 		if err != nil {

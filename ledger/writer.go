@@ -109,6 +109,7 @@ func (w *writer) execAll(rows []row) error {
 	return nil
 }
 
+//nolint:contextcheck // once begun, a transaction is not cut short
 func (w *writer) exec(query string, args []driver.NamedValue) error {
 	st, ok := w.stmts[query]
 	if !ok {

@@ -94,7 +94,7 @@ func randFor(seed int64, names ...string) *rand.Rand {
 	for _, n := range names {
 		_, _ = fmt.Fprintf(sum, "%s\x00", n) // a hash does not fail
 	}
-	return rand.New(rand.NewPCG(uint64(seed), sum.Sum64())) //nolint:gosec // reproducible on purpose
+	return rand.New(rand.NewPCG(uint64(seed), sum.Sum64())) //nolint:gosec // any bits are a seed
 }
 
 func (v Violation) key() string {

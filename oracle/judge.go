@@ -101,10 +101,8 @@ func (c *court) announced() {
 			continue
 		}
 		c.find(class, "%s", cmp.Or(e.Detail, "the runner reports it"))
-		switch class {
-		case Interrupted, AgentLost, NoSteadyState, NotSupported:
+		if slices.Contains([]Class{Interrupted, AgentLost, NoSteadyState, NotSupported}, class) {
 			short = true
-		default:
 		}
 	}
 	c.short = short
@@ -124,20 +122,21 @@ func runCheck(ctx context.Context, checkers map[string]Checker, h *ledger.Histor
 			r.Findings = append(r.Findings, Finding{CheckerUnknown, fmt.Sprintf("the %s check of %s panicked: %v", rule.Kind, rule.Workload, p)})
 		}
 	}()
-	within := func() (context.Context, context.CancelFunc) {
-		if rule.Timeout <= 0 {
-			return context.WithCancel(ctx)
-		}
-		d := time.Duration(rule.Timeout)
-		return context.WithTimeoutCause(ctx, d, fmt.Errorf("it took longer than %s", d))
-	}
-	cctx, cancel := within()
+	cctx, cancel := within(ctx, time.Duration(rule.Timeout))
 	defer cancel()
 	r = c.Check(cctx, h, rule.Workload)
-	sctx, stop := within()
+	sctx, stop := within(ctx, time.Duration(rule.Timeout))
 	defer stop()
 	r.Mutants = selfTest(sctx, c, h, r, h.Run.Seed)
 	return r
+}
+
+// within bounds ctx by d, if that is above 0.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("it took longer than %s", d))
 }
 
 // take turns the result of a check into findings.

@@ -39,8 +39,11 @@ func newRun() *runSim {
 	s.finalRead()
 	h := s.history()
 	h.Run = ledger.Run{Seed: 7, Base: simStart, ClockErrorNs: 100_000, Phases: []ledger.Phase{
-		{Name: ledger.PhaseSteady, From: at(-5), To: at(0)}, {Name: ledger.PhaseTimeline, From: at(0), To: at(19)},
-		{Name: ledger.PhaseRecovery, From: at(19), To: at(50)}, {Name: ledger.PhaseDrain, From: at(50), To: at(51)}, {Name: ledger.PhaseFinal, From: at(51), To: at(60)},
+		{Name: ledger.PhaseSteady, From: at(-5), To: at(0)},
+		{Name: ledger.PhaseTimeline, From: at(0), To: at(19)},
+		{Name: ledger.PhaseRecovery, From: at(19), To: at(50)},
+		{Name: ledger.PhaseDrain, From: at(50), To: at(51)},
+		{Name: ledger.PhaseFinal, From: at(51), To: at(60)},
 	}}
 	h.Faults = []ledger.Fault{{
 		Record: "freeze/kafka", ID: "freeze", Kind: "pause", Target: "kafka", Planned: at(10), Called: at(10), Applied: at(10.01), Confirmed: at(10.1), Released: at(18), Gone: at(18.1),

@@ -80,7 +80,7 @@ type logPart struct {
 }
 
 type logCheck struct {
-	ctx      context.Context //nolint:containedctx // the check is one call
+	ctx      context.Context // the check is one call
 	ops      []ledger.Op
 	workload string
 

@@ -117,7 +117,7 @@ func judgeSaved(t *testing.T, dir string) oracle.Judgement {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // read only
+	defer s.Close()
 	h, err := s.Load(t.Context(), run)
 	if err != nil {
 		t.Fatal(err)

@@ -59,8 +59,8 @@ func (s *logSim) produce(producer, partition int, outcome ledger.Outcome, lands 
 	return s.record(o)
 }
 
-func (s *logSim) found(fn string, partition int, offset int64) *ledger.Op {
-	return s.record(ledger.Op{Func: fn, Value: s.parts[partition][offset], Partition: int32(partition), Offset: offset})
+func (s *logSim) found(fn string, partition int, offset int64) {
+	s.record(ledger.Op{Func: fn, Value: s.parts[partition][offset], Partition: int32(partition), Offset: offset})
 }
 
 // finalRead reads every partition from 0 to its end.
@@ -190,7 +190,7 @@ func (blind) Check(_ context.Context, _ *ledger.History, workload string) oracle
 // stubborn is a checker that finds the same loss, of every operation, in whatever it is given.
 type stubborn struct{ oracle.Log }
 
-func (stubborn) Check(_ context.Context, h *ledger.History, workload string) oracle.Result {
+func (stubborn) Check(_ context.Context, _ *ledger.History, workload string) oracle.Result {
 	v := oracle.Violation{Class: oracle.DataLoss, Promise: "always"}
 	for id := range int64(1000) {
 		v.Ops = append(v.Ops, id)

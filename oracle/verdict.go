@@ -104,7 +104,7 @@ type Finding struct {
 	Reason string `json:"reason"` // one sentence for the report
 }
 
-// Merge: any Fail fails; nothing at all, or anything unproven, is Inconclusive; else Pass.
+// Merge joins verdicts: any Fail fails; nothing at all, or anything unproven, is Inconclusive; else Pass.
 func Merge(vs ...Verdict) Verdict {
 	switch {
 	case slices.Contains(vs, Fail):

@@ -43,15 +43,13 @@ func (r *Record) outcome() string {
 		oracle.Fail:         "It did not hold",
 		oracle.Inconclusive: "The experiment proves nothing",
 	}[r.Judgement.Verdict]
-	switch r.Judgement.Primary {
-	case oracle.Clean:
+	switch primary, all := r.Judgement.Primary, r.Judgement.Overall; {
+	case primary == oracle.Clean:
 		lead = "It held, without any error"
-	case oracle.AsExpected:
+	case primary == oracle.AsExpected:
 		lead = "The weakness that the scenario expects was found"
-	case oracle.Degraded:
-		if r.Judgement.Overall.OK < r.Judgement.Overall.Invoked {
-			lead = "It held, with errors that the scenario allows"
-		}
+	case primary == oracle.Degraded && all.OK < all.Invoked:
+		lead = "It held, with errors that the scenario allows"
 	}
 	return lead + ": " + strings.Join(r.keyNumbers(), "; ") + "."
 }

@@ -15,7 +15,7 @@ import (
 const none = "–"
 
 // ansi matches the escape sequences of terminals: CSI, OSC and two-byte ones.
-var ansi = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]") //nolint:gochecknoglobals // compiled once, never changed
+var ansi = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
 
 // clean makes foreign text fit for one line of a report: no escape sequence, no control or direction character, valid
 // UTF-8, white space folded, at most `most` runes.

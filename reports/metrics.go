@@ -42,38 +42,30 @@ func (r *Record) snapshots() []snapshot {
 	return out
 }
 
+// label names the container in a table: its service, with the number where it is not the first.
+func (c containerStat) label() string {
+	if c.Number > 1 {
+		return fmt.Sprintf("%s[%d]", c.Service, c.Number)
+	}
+	return c.Service
+}
+
 // metrics shows what each container had used at each snapshot.
 func (d *doc) metrics() {
 	t := newTable("service", "snapshot", ">CPU time", ">throttled periods", ">memory", ">of limit", ">processes", ">received", ">sent")
 	names := map[string]bool{}
 	snapshots := d.r.snapshots()
-	label := func(c containerStat) string {
-		if c.Number > 1 {
-			return fmt.Sprintf("%s[%d]", c.Service, c.Number)
-		}
-		return c.Service
-	}
 	for _, s := range snapshots {
 		for _, c := range s.stats {
-			names[label(c)] = true
+			names[c.label()] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		for _, s := range snapshots {
 			for _, c := range s.stats {
-				if label(c) != name {
-					continue
+				if c.label() == name {
+					t.stat(s.name, c)
 				}
-				if !c.Running {
-					t.row(prose(name), prose(s.name), "not running")
-					continue
-				}
-				limit := none
-				if c.MemoryLimitBytes > 0 {
-					limit = bytesText(c.MemoryLimitBytes)
-				}
-				t.row(prose(name), prose(s.name), length(c.CPUNanos), count(c.ThrottledPeriods), bytesText(c.MemoryBytes), limit,
-					count(c.PIDs), bytesText(c.ReceivedBytes), bytesText(c.SentBytes))
 			}
 		}
 	}
@@ -81,4 +73,18 @@ func (d *doc) metrics() {
 		d.section("Containers")
 		d.table(t)
 	}
+}
+
+// stat adds the row of one container at one snapshot.
+func (t *table) stat(snapshot string, c containerStat) {
+	if !c.Running {
+		t.row(prose(c.label()), prose(snapshot), "not running")
+		return
+	}
+	limit := none
+	if c.MemoryLimitBytes > 0 {
+		limit = bytesText(c.MemoryLimitBytes)
+	}
+	t.row(prose(c.label()), prose(snapshot), length(c.CPUNanos), count(c.ThrottledPeriods), bytesText(c.MemoryBytes), limit,
+		count(c.PIDs), bytesText(c.ReceivedBytes), bytesText(c.SentBytes))
 }

@@ -54,9 +54,12 @@ func run(t *testing.T, rules oracle.Rules) ledger.Run {
 		Mechanisms: map[string]string{"freeze": "Docker API"},
 		Base:       base, BaseWall: baseWall().UnixNano(), ClockErrorNs: 180_000,
 		Phases: []ledger.Phase{
-			{Name: ledger.PhaseSetup, From: at(-13), To: at(-6)}, {Name: ledger.PhaseSteady, From: at(-6), To: at(0)},
-			{Name: ledger.PhaseTimeline, From: at(0), To: at(13.1)}, {Name: ledger.PhaseRecovery, From: at(13.1), To: at(30)},
-			{Name: ledger.PhaseDrain, From: at(30), To: at(34)}, {Name: ledger.PhaseFinal, From: at(34), To: at(38)},
+			{Name: ledger.PhaseSetup, From: at(-13), To: at(-6)},
+			{Name: ledger.PhaseSteady, From: at(-6), To: at(0)},
+			{Name: ledger.PhaseTimeline, From: at(0), To: at(13.1)},
+			{Name: ledger.PhaseRecovery, From: at(13.1), To: at(30)},
+			{Name: ledger.PhaseDrain, From: at(30), To: at(34)},
+			{Name: ledger.PhaseFinal, From: at(34), To: at(38)},
 		},
 		Rules: raw,
 	}
@@ -131,9 +134,12 @@ func window() oracle.Window {
 			"metadata": {Invoked: 84, OK: 84, Seconds: 16.858, Rate: 5, P50: 900_000, P99: 1_200_000, Max: 1_400_000},
 		},
 		Guards: []oracle.GuardCount{
-			{Observer: "orders", Part: "before", Count: 103, Need: 20}, {Observer: "orders", Part: "inside", Count: 160, Need: 20},
-			{Observer: "orders", Part: "after", Count: 337, Need: 20}, {Observer: "metadata", Part: "before", Count: 26, Need: 5},
-			{Observer: "metadata", Part: "inside", Count: 40, Need: 5}, {Observer: "metadata", Part: "after", Count: 84, Need: 5},
+			{Observer: "orders", Part: "before", Count: 103, Need: 20},
+			{Observer: "orders", Part: "inside", Count: 160, Need: 20},
+			{Observer: "orders", Part: "after", Count: 337, Need: 20},
+			{Observer: "metadata", Part: "before", Count: 26, Need: 5},
+			{Observer: "metadata", Part: "inside", Count: 40, Need: 5},
+			{Observer: "metadata", Part: "after", Count: 84, Need: 5},
 		},
 	}
 }

@@ -56,7 +56,7 @@ func (f Format) save(dir string, r *Record) error {
 	}
 	path := filepath.Join(dir, f.File)
 	tmp := filepath.Join(dir, "."+f.File+".tmp")
-	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil { //nolint:gosec // a report is for everybody who may see the folder
+	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)

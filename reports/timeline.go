@@ -72,8 +72,10 @@ func (r *Record) timelineEnd() int64 {
 
 // bucketFor is the shortest round bucket that fits a span into the columns.
 func bucketFor(span int64) int64 {
-	for _, d := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
-		5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, time.Hour} {
+	for _, d := range []time.Duration{
+		100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
+		5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, time.Hour,
+	} {
 		if span <= int64(d)*timelineColumns {
 			return int64(d)
 		}

@@ -134,8 +134,9 @@ func (r *run) clientEvent(c *clientConn, e agent.Event) {
 	}
 }
 
-// ingest takes operations from any source into the ledger and the tracker.
+// ingest takes operations from any source into the ledger, the tracker and the positions.
 func (r *run) ingest(ops []ledger.Op) {
+	r.polled.add(ops)
 	if err := r.store.Append(ops); err != nil {
 		r.o.Log.Error("append operations", "err", err)
 		return
@@ -245,7 +246,6 @@ func (r *run) followOps(ctx context.Context, services []compose.Service) {
 				for i := range ops {
 					ops[i].Workload = name
 				}
-				r.polled.add(ops)
 				r.ingest(ops)
 			})
 			if err != nil && ctx.Err() == nil {
@@ -258,35 +258,45 @@ func (r *run) followOps(ctx context.Context, services []compose.Service) {
 // positions follows how far each partition was read by group consumers, and where the final read ended.
 type positions struct {
 	mu     sync.Mutex
-	polled map[string]int64 // workload/partition → next offset
-	ends   map[string]int64
+	polled map[string]map[int32]int64 // workload → partition → next offset
+	ends   map[string]map[int32]int64
 }
 
 func (p *positions) add(ops []ledger.Op) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.polled == nil {
-		p.polled, p.ends = map[string]int64{}, map[string]int64{}
+		p.polled, p.ends = map[string]map[int32]int64{}, map[string]map[int32]int64{}
 	}
-	for _, o := range ops {
-		key := fmt.Sprintf("%s/%d", o.Workload, o.Partition)
-		switch o.Func {
-		case ledger.FuncPoll:
-			p.polled[key] = max(p.polled[key], o.Offset+1)
-		case ledger.FuncEnd:
-			p.ends[key] = o.Offset
+	for i := range ops {
+		switch o := &ops[i]; {
+		case o.Outcome != ledger.OK:
+		case o.Func == ledger.FuncPoll:
+			raise(p.polled, o.Workload, o.Partition, o.Offset+1)
+		case o.Func == ledger.FuncEnd:
+			raise(p.ends, o.Workload, o.Partition, o.Offset)
 		}
 	}
 }
 
-// behind lists the partitions in which a consumer that polled at all has not come to the end, sorted.
+func raise(m map[string]map[int32]int64, workload string, partition int32, offset int64) {
+	if m[workload] == nil {
+		m[workload] = map[int32]int64{}
+	}
+	m[workload][partition] = max(m[workload][partition], offset)
+}
+
+// behind lists the partitions in which the group consumers of a workload, where there are any, have not come to the end,
+// sorted.
 func (p *positions) behind() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []string
-	for key, end := range p.ends {
-		if at := p.polled[key]; at < end && len(p.polled) > 0 {
-			out = append(out, fmt.Sprintf("%s at %d of %d", key, at, end))
+	for workload, polled := range p.polled {
+		for partition, end := range p.ends[workload] {
+			if at := polled[partition]; at < end {
+				out = append(out, fmt.Sprintf("%s/%d at %d of %d", workload, partition, at, end))
+			}
 		}
 	}
 	slices.Sort(out)

@@ -199,6 +199,10 @@ func HealStale(ctx context.Context, o HealOptions) error {
 }
 
 func healRegistered(ctx context.Context, id, dir string, o HealOptions) error {
+	if _, err := os.Stat(filepath.Join(dir, fileLock)); errors.Is(err, fs.ErrNotExist) {
+		o.Say(fmt.Sprintf("run %s: its directory %s is gone; removing what carries its label", id, dir))
+		return HealByLabel(ctx, id, o)
+	}
 	err := Heal(ctx, dir, o)
 	switch {
 	case errors.Is(err, ErrAlive):
@@ -206,9 +210,6 @@ func healRegistered(ctx context.Context, id, dir string, o HealOptions) error {
 	case errors.Is(err, ErrOtherEngine):
 		o.Say(err.Error())
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		o.Say(fmt.Sprintf("run %s: its directory %s is gone; removing what carries its label", id, dir))
-		return HealByLabel(ctx, id, o)
 	}
 	return err
 }

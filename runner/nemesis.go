@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/ledger"
@@ -23,29 +22,45 @@ const (
 
 // nemesis carries the plan's injections out. It makes no choices.
 type nemesis struct {
-	r     *run
-	ended map[string]chan struct{} // injection id → closed when it has ended
-	ends  map[string]time.Time
+	r        *run
+	target   func(context.Context, scenarios.Ref) (faults.Target, error) // the container of a reference as it is now
+	snapshot func(name string)                                           // keeps the containers' counters, in the background
+	ended    map[string]chan struct{}                                    // injection id → closed when it has ended
 }
 
 // timeline runs every injection from base (host clock, ns) on and returns when all have ended and were undone. Its error
 // joins the *faults.HealErrors; a fault that could not be applied or confirmed is recorded in the ledger instead.
 func (r *run) timeline(ctx context.Context, plan *Plan, base int64) error {
-	n := &nemesis{r: r, ended: map[string]chan struct{}{}}
+	n := &nemesis{r: r, target: r.target, snapshot: func(name string) {
+		r.background.Go(func() { r.snapshot(r.backgroundCtx, name) })
+	}}
+	return n.run(ctx, plan, base)
+}
+
+func (n *nemesis) run(ctx context.Context, plan *Plan, base int64) error {
+	n.ended = map[string]chan struct{}{}
 	for _, in := range plan.Injections {
 		n.ended[in.ID] = make(chan struct{})
 	}
-	var g errgroup.Group // its context is not used: one failing fault does not end the others
-	for _, in := range plan.Injections {
-		g.Go(func() error {
-			defer close(n.ended[in.ID])
-			return n.inject(ctx, in, base)
-		})
-	}
-	if err := g.Wait(); err != nil {
+	err := together(plan.Injections, func(in Injection) error {
+		defer close(n.ended[in.ID])
+		return n.inject(ctx, in, base)
+	})
+	if err != nil {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// together does all at the same time and joins their errors: one that fails does not end the others.
+func together[T any](all []T, do func(T) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, one := range all {
+		wg.Go(func() { errs[i] = do(one) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
@@ -61,11 +76,7 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 	if n.r.clock.wait(ctx, at-int64(prepareLead)) != nil {
 		return nil // the cause is the caller's to report
 	}
-	var g errgroup.Group
-	for _, ref := range in.Targets {
-		g.Go(func() error { return n.one(ctx, in, ref, at) })
-	}
-	return g.Wait()
+	return together(in.Targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
 }
 
 // one carries an injection out on one container. Only a failed undo is an error: everything else is in the ledger.
@@ -93,7 +104,7 @@ func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at i
 
 func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *ledger.Fault) error {
 	r := n.r
-	target, err := r.target(ctx, ref)
+	target, err := n.target(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -122,7 +133,7 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 // body holds a confirmed fault: for its time, or, for an instantaneous kind, until its target is to be started or is
 // ready again by itself.
 func (n *nemesis) body(ctx context.Context, in Injection, f *ledger.Fault, record faults.Record) error {
-	n.r.background.Go(func() { n.r.snapshot(n.r.backgroundCtx, "during-"+safeName(f.Record)) })
+	n.snapshot("during-" + safeName(f.Record))
 	if in.Fault.For != nil {
 		return n.r.clock.wait(ctx, f.Confirmed+in.Fault.For.Std().Nanoseconds())
 	}

@@ -188,7 +188,7 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "steady       for %s within %s, %d operations of each workload\n", s.Steady.For, s.Steady.Within, s.Steady.Operations)
 	b.WriteString("timeline\n")
 	for _, in := range p.Injections {
-		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what())
+		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what(p.Services))
 		fmt.Fprintf(&b, "  %-9s  by %s (%s)\n", "", in.Mechanism, in.Cause)
 	}
 	if len(p.Injections) == 0 {
@@ -212,10 +212,14 @@ func (in Injection) when() string {
 	return in.At.String()
 }
 
-func (in Injection) what() string {
+func (in Injection) what(services []scenarios.Service) string {
 	var targets []string
 	for _, t := range in.Targets {
-		targets = append(targets, refText(t))
+		text := refText(t)
+		if slices.ContainsFunc(services, func(s scenarios.Service) bool { return s.Name == t.Service && s.Replicas > 1 }) {
+			text = fmt.Sprintf("%s[%d]", t.Service, t.Number) // the first of several is not the service
+		}
+		targets = append(targets, text)
 	}
 	text := fmt.Sprintf("%s: %s %s", in.ID, in.Fault.Kind, strings.Join(targets, ", "))
 	if in.Fault.For != nil {

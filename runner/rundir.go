@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -36,6 +37,9 @@ type Dir struct {
 	lock *flock.Flock
 }
 
+// ErrRunsDir says that a run directory cannot be made where it should be.
+var ErrRunsDir = errors.New("use --runs-dir to put runs elsewhere")
+
 // NewDir makes runs/<utc>-<scenario>-<id8> and locks it.
 func NewDir(runs, scenario string, now time.Time) (*Dir, error) {
 	raw := make([]byte, 4)
@@ -47,7 +51,7 @@ func NewDir(runs, scenario string, now time.Time) (*Dir, error) {
 	}
 	path := filepath.Join(runs, fmt.Sprintf("%s-%s-%s", now.UTC().Format("20060102T150405Z"), safeName(scenario), id))
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("make run directory: %w (use --runs-dir to put it elsewhere)", err)
+		return nil, fmt.Errorf("make run directory: %w: %w", err, ErrRunsDir)
 	}
 	d := &Dir{Path: path, ID: id, lock: flock.New(filepath.Join(path, fileLock))}
 	ok, err := d.lock.TryLock()
@@ -151,10 +155,20 @@ type journalFile struct {
 	ctx  context.Context //nolint:containedctx // faults.Journal has no ctx: an entry is committed or refused, never abandoned
 }
 
+// openJournal opens a run's journal to append to it. A torn last line is cut off: it was never acknowledged, and what
+// is appended must not run into it.
 func openJournal(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, fileJournal), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	path := filepath.Join(dir, fileJournal)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if whole := bytes.LastIndexByte(data, '\n') + 1; err == nil && whole < len(data) {
+		err = f.Truncate(int64(whole))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal: %w", err), f.Close())
 	}
 	return f, nil
 }

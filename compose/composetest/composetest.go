@@ -18,31 +18,31 @@ import (
 )
 
 // Write writes files (relative path → text) into a new folder and returns it.
-func Write(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
+func Write(tb testing.TB, files map[string]string) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return dir
 }
 
 // Engine connects to the engine and ends the connection with the test.
-func Engine(t testing.TB) *compose.Engine {
-	t.Helper()
-	e, err := compose.Connect(t.Context())
+func Engine(tb testing.TB) *compose.Engine {
+	tb.Helper()
+	e, err := compose.Connect(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := e.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return e
@@ -52,20 +52,20 @@ func Engine(t testing.TB) *compose.Engine {
 func RunID() string { return fmt.Sprintf("%08x", rand.Uint32()) }
 
 // NoLeftovers fails the test at its end if anything on the engine still carries the run's label, and removes it.
-func NoLeftovers(t testing.TB, e *compose.Engine, run string) {
-	t.Helper()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func NoLeftovers(tb testing.TB, e *compose.Engine, run string) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
 		defer cancel()
 		left, err := compose.Left(ctx, e.Docker(), run)
 		if err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if len(left) > 0 {
-			t.Errorf("run %s has left behind: %s", run, strings.Join(left, ", "))
+			tb.Errorf("run %s has left behind: %s", run, strings.Join(left, ", "))
 		}
 		if err := compose.RemoveRun(ctx, e.Docker(), run); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 }

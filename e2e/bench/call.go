@@ -51,15 +51,18 @@ func (c *call) dir() (path, id string) {
 	return dirs[0], dirs[0][strings.LastIndexByte(dirs[0], '-')+1:]
 }
 
-// finish waits until the run has passed, and returns how long it took and what is in its ledger.
-func (b *bench) finish(ctx context.Context, c *call) (time.Duration, *ledger.History, error) {
+// finish waits for a run, and returns how long it took and what is in its ledger. A run that proved nothing counts too,
+// for its times are as good, but the section says so.
+func (b *bench) finish(ctx context.Context, c *call, s *section) (time.Duration, *ledger.History, error) {
 	err := c.cmd.Wait()
 	took := time.Since(c.began)
 	dir, id := c.dir()
 	if id != "" {
 		b.runs = append(b.runs, id)
 	}
-	if err != nil {
+	if code := c.cmd.ProcessState.ExitCode(); code == exitInconclusive {
+		s.note("A run ended as %s.", verdict(dir))
+	} else if err != nil {
 		return 0, nil, fmt.Errorf("%w: %s", err, lastLines(c.output.String(), 12))
 	}
 	info, err := ledger.ReadRun(dir)
@@ -72,6 +75,17 @@ func (b *bench) finish(ctx context.Context, c *call) (time.Duration, *ledger.His
 	}
 	h, err := store.Load(ctx, info)
 	return took, h, errors.Join(err, store.Close())
+}
+
+// exitInconclusive is the exit code of a run that proved nothing.
+const exitInconclusive = 2
+
+func verdict(dir string) string {
+	raw, err := os.ReadFile(filepath.Join(dir, "verdict"))
+	if err != nil {
+		return "a run without a verdict"
+	}
+	return strings.TrimSpace(string(raw))
 }
 
 func lastLines(s string, n int) string {

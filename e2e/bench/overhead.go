@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/discompose/discompose/compose"
@@ -21,7 +22,7 @@ const overheadBar = 5000.0 // ms
 // without failures that ends every recovery (runner, calm).
 func overheads() []overhead {
 	const asked = 2*time.Second + 3*time.Second + time.Second
-	return []overhead{{"web", "overhead_web", asked, 5}, {"kafka", "overhead_kafka", asked, 2}}
+	return []overhead{{"web", "overhead_web", asked, 5}, {"kafka", "overhead_kafka", asked, 3}}
 }
 
 type overhead struct {
@@ -34,23 +35,24 @@ type overhead struct {
 func (b *bench) overhead(ctx context.Context, s *section) error {
 	s.title = "What the tool adds to up + faults + down"
 	s.text = "The whole process `discompose run`, from start to exit, on a scenario that asks for 6 s itself (steady for 2 s, a pause from 1 s to 3 s of the timeline, 1 s of calm), less these 6 s, less *up, ready " +
-		"and down* of the same environment through package compose alone; in turn. What is left is the tool's own: image, agent, clients, preflight, topics, witnesses, final reads, logs, judgement, reports, removal."
-	t := table{head: []string{"environment", "n", "run: median", "up + down alone: median", "asked for", "added: median", "added: max"}}
+		"and down* of the same environment through package compose alone; in turn. What is left is the tool's own: image, agent, clients, preflight, topics, witnesses, final reads, logs, judgement, reports, removal. " +
+		"The last two columns take the run's own *up* stage instead of the other one, so that a slow start of a service does not count for either side; they still hold the run's *down*, and not what the tool does in *up*."
+	t := table{head: []string{"environment", "n", "run: median", "up + down alone: median", "asked for", "added: median", "max", "run less its own up and asked: median", "max"}}
 	stages := table{head: []string{"stage of the run, median", "web", "kafka"}}
-	var worst series
 	byStage := map[string][]string{}
 	var order []string
+	worst, said := 0.0, []string{}
 	for i, o := range overheads() {
-		wall, bare, added, phases, err := b.added(ctx, o)
+		m, err := b.added(ctx, o, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.environment, err)
 		}
-		b.say("%s: run %s, up + down %s, added %s", o.environment, millis(wall.median()), millis(bare.median()), millis(added.median()))
-		t.add(o.environment, fmt.Sprint(len(wall)), millis(wall.median()), millis(bare.median()), o.asked.String(), millis(added.median()), millis(added.max()))
-		if worst == nil || added.median() > worst.median() {
-			worst = added
-		}
-		for _, p := range phases {
+		b.say("%s: run %s, up + down %s, added %s", o.environment, millis(m.wall.median()), millis(m.bare.median()), millis(m.added.median()))
+		t.add(o.environment, fmt.Sprint(len(m.wall)), millis(m.wall.median()), millis(m.bare.median()), o.asked.String(), millis(m.added.median()), millis(m.added.max()),
+			millis(m.rest.median()), millis(m.rest.max()))
+		worst = max(worst, m.added.median())
+		said = append(said, fmt.Sprintf("%s: %s median, %s at most", o.environment, millis(m.added.median()), millis(m.added.max())))
+		for _, p := range m.stages {
 			if byStage[p.name] == nil {
 				byStage[p.name] = []string{"–", "–"}
 				order = append(order, p.name)
@@ -62,7 +64,7 @@ func (b *bench) overhead(ctx context.Context, s *section) error {
 		stages.add(append([]string{name}, byStage[name]...)...)
 	}
 	s.tables = append(s.tables, t, stages)
-	b.report.bar("what the tool adds to `up` + faults + `down`", "≤ 5 s", fmt.Sprintf("%s median, %s at most", millis(worst.median()), millis(worst.max())), yes(worst.median() <= overheadBar))
+	b.report.bar("what the tool adds to `up` + faults + `down`", "≤ 5 s", strings.Join(said, "; "), yes(worst <= overheadBar))
 	return nil
 }
 
@@ -72,27 +74,39 @@ type stage struct {
 	took series
 }
 
+// addition is what the rounds of one environment gave.
+type addition struct {
+	wall, bare, added, rest series
+	stages                  []*stage
+}
+
 // added runs the rounds of one environment.
-func (b *bench) added(ctx context.Context, o overhead) (wall, bare, added series, phases []*stage, err error) {
+func (b *bench) added(ctx context.Context, o overhead, s *section) (m addition, err error) {
 	for range o.rounds {
 		c, err := b.start(ctx, o.scenario)
 		if err != nil {
-			return nil, nil, nil, nil, err
+			return m, err
 		}
-		took, h, err := b.finish(ctx, c)
+		took, h, err := b.finish(ctx, c, s)
 		if err != nil {
-			return nil, nil, nil, nil, err
+			return m, err
 		}
-		wall.add(took)
-		phases = merge(phases, stagesOf(h.Run, c.began.UnixNano(), took))
+		spans := stagesOf(h.Run, c.began.UnixNano(), took)
 		alone, err := b.upAndDown(ctx, o.environment)
 		if err != nil {
-			return nil, nil, nil, nil, err
+			return m, err
 		}
-		bare.add(alone)
-		added.add(took - alone - o.asked)
+		m.wall.add(took)
+		m.bare.add(alone)
+		m.added.add(took - alone - o.asked)
+		for _, p := range spans {
+			if p.name == "up" {
+				m.rest.add(took - p.took - o.asked)
+			}
+		}
+		m.stages = merge(m.stages, spans)
 	}
-	return wall, bare, added, phases, nil
+	return m, nil
 }
 
 type span struct {

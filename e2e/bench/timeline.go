@@ -17,7 +17,7 @@ func (b *bench) timeline(ctx context.Context, s *section) error {
 	if err != nil {
 		return err
 	}
-	_, h, err := b.finish(ctx, c)
+	_, h, err := b.finish(ctx, c, s)
 	if err != nil {
 		return err
 	}

@@ -60,8 +60,11 @@ func Main(ctx context.Context, args []string, s Streams) (code Exit) {
 	if err == nil {
 		return a.exit
 	}
-	if !a.started {
-		err = &usageError{err}
+	if usage := new(usageError); !a.started && !errors.As(err, &usage) {
+		err = &usageError{fmt.Errorf("%w\nsee discompose --help", err)} // the library's own: an unknown command
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = errors.Join(err, cause)
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if line = strings.TrimSpace(line); line != "" {

@@ -8,6 +8,7 @@ import (
 	"github.com/discompose/discompose/agent"
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/runner"
 	"github.com/discompose/discompose/scenarios"
@@ -80,6 +81,7 @@ func exitOf(err error) Exit {
 		scenario *scenarios.Error
 		usage    *usageError
 		refused  *compose.RefusedError
+		newer    *ledger.VersionError
 	)
 	switch {
 	case err == nil:
@@ -88,7 +90,7 @@ func exitOf(err error) Exit {
 		return ExitDirty
 	case errors.Is(err, runner.ErrInterrupted):
 		return ExitInterrupted
-	case errors.As(err, &scenario), errors.As(err, &usage), errors.As(err, &refused):
+	case errors.As(err, &scenario), errors.As(err, &usage), errors.As(err, &refused), errors.As(err, &newer), errors.Is(err, runner.ErrRunsDir):
 		return ExitUsage
 	case errors.Is(err, compose.ErrEngine), errors.Is(err, compose.ErrNotReady), errors.Is(err, compose.ErrImage), errors.Is(err, agent.ErrPayload), errors.Is(err, agent.ErrBusy):
 		return ExitUnavailable

@@ -61,8 +61,9 @@ func (a *app) faultsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			page := string(scenarios.FaultReference([]faults.Spec{spec}))
-			_, err = io.WriteString(a.Out, page[strings.Index(page, "\n## ")+1:]) // without what introduces the list
+			_, page, _ := strings.Cut(string(scenarios.FaultReference([]faults.Spec{spec})), "\n## ") // after what introduces the list
+			page, _, _ = strings.Cut(page, "\n## ")
+			_, err = io.WriteString(a.Out, "## "+page)
 			return err
 		},
 	}

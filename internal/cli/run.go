@@ -89,7 +89,11 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 		}
 		outcomes = append(outcomes, a.runOne(ctx, s, o))
 	}
-	return a.summarise(outcomes)
+	err = a.summarise(outcomes)
+	for _, s := range all[len(outcomes):] {
+		err = errors.Join(err, fmt.Errorf("%s did not run: %w", s.Name, context.Cause(ctx)))
+	}
+	return err
 }
 
 func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) runner.Outcome {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Set by the linker: -X github.com/discompose/discompose/internal/cli.version=…
+// Set by the linker: -X github.com/discompose/discompose/internal/cli.version=… and commit=….
 var version, commit string //nolint:gochecknoglobals // the linker sets variables only
 
 // Version is the version and commit of this build, from the linker or from the module's build information.

@@ -91,7 +91,7 @@ func (u *UI) stamp(at time.Time) string {
 }
 
 // escapes matches the escape sequences of terminals: CSI, OSC and two-byte ones.
-var escapes = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]") //nolint:gochecknoglobals // compiled once, never changed
+var escapes = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
 
 // safe makes foreign text fit for one line of a terminal: valid UTF-8, no control and no direction characters, and
 // ASCII alone where the terminal has no more.

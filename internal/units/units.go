@@ -48,12 +48,19 @@ func (d Duration) String() string {
 // Size is a number of bytes, written with a binary ("512MiB") or decimal ("10MB") unit. The zero value is no byte.
 type Size int64
 
+//nolint:gochecknoglobals // a constant list
 var sizeUnits = []struct {
 	name  string
 	bytes int64
 }{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"kB", 1e3}, {"B", 1},
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"KB", 1e3},
+	{"kB", 1e3},
+	{"B", 1},
 }
 
 // UnmarshalText reads a size with its unit; a negative one is an error.
@@ -93,6 +100,7 @@ func (s Size) Bytes() int64 { return int64(s) }
 // Rate is a number of bits per second, written as tc does: "1mbit", "512kbit", "1gbit". The zero value is none.
 type Rate int64
 
+//nolint:gochecknoglobals // a constant list
 var rateUnits = []struct {
 	name string
 	bits int64
