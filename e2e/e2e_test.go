@@ -491,6 +491,21 @@ func TestKilledRunnerIsHealedByItsAgent(t *testing.T) {
 	}
 }
 
+func TestLostAgentIsInconclusiveAndHealed(t *testing.T) {
+	needImage(t, "nginx:1.22")
+	d := docker(t)
+	c := start(t, "run", "long_pause.toml")
+	c.inPause(d)
+	if err := d.ContainerKill(t.Context(), "discompose-dc"+c.ids()[0], "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	r := c.wait()
+	c.nothingLeft()
+	if r.code != 2 || r.verdict(t) != "INCONCLUSIVE agent-lost" {
+		t.Errorf("exit %d, verdict %q", r.code, r.verdict(t))
+	}
+}
+
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return s[strings.LastIndexByte(s, '\n')+1:]

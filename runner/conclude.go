@@ -33,11 +33,11 @@ func (r *run) conclude(ctx context.Context, stage error) (j oracle.Judgement, ju
 		defer context.AfterFunc(r.o.Hurry, cancel)()
 	}
 	if stage != nil {
-		r.say(Event{Kind: EventWarn, Text: stage.Error()})
 		class, ok := classOf(stage)
-		if !ok {
+		if !ok { // the caller tells it
 			return j, false, errors.Join(stage, r.save(ctx))
 		}
+		r.say(Event{Kind: EventWarn, Text: stage.Error()})
 		r.note("runner", string(class), "", stage.Error())
 	}
 	r.phase("judge")

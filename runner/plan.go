@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/BurntSushi/toml"
+
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/scenarios"
 )
@@ -225,13 +227,31 @@ func (in Injection) what(services []scenarios.Service) string {
 	if in.Fault.For != nil {
 		text += " for " + in.Fault.For.String()
 	}
-	if d, ok := in.Fault.Params.(faults.Downtimer); ok && d.Down() > 0 {
-		text += ", down for " + d.Down().String()
+	if params := paramsText(in.Fault.Params); params != "" {
+		text += " (" + params + ")"
 	}
 	if in.After != "" {
 		text += ", after " + in.After
 	}
 	return text
+}
+
+// paramsText is a kind's parameters as the scenario would write them, in one line; those that are zero are left out.
+func paramsText(f faults.Fault) string {
+	raw, err := toml.Marshal(f)
+	if err != nil {
+		return ""
+	}
+	var out []string
+	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimSpace(line)
+		key, value, _ := strings.Cut(line, " = ")
+		if value == "" || value == `""` || value == `"0s"` || value == "0" || value == "0.0" {
+			continue
+		}
+		out = append(out, key+" = "+value)
+	}
+	return strings.Join(out, ", ")
 }
 
 func refText(r scenarios.Ref) string {

@@ -84,11 +84,11 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 	}
 	stage := r.story(ctx, cancel)
 	out.Dirty = r.healAll(context.WithoutCancel(ctx))
+	if out.Dirty == nil && dirtyOf(stage) != nil { // undone by now, but not when the plan said
+		stage = errors.Join(stage, faults.ErrNoWitness)
+	}
 	out.Judgement, out.Judged, out.Err = r.conclude(ctx, stage)
 	out.Dirty = errors.Join(out.Dirty, r.teardown(context.WithoutCancel(ctx)))
-	if out.Dirty == nil {
-		out.Dirty = dirtyOf(stage)
-	}
 	return out
 }
 
@@ -252,8 +252,25 @@ func (r *run) healAll(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healBudget)
 	defer cancel()
+	if r.host != nil && r.host.lost() {
+		return r.healWithout(ctx)
+	}
 	_, err := faults.Heal(ctx, r.fenv, owed, effectOf(r.o.Kinds))
 	return err
+}
+
+// healWithout heals where the run's own agent is gone: once that has left, another one is started, as `heal` would.
+func (r *run) healWithout(ctx context.Context) error {
+	docker := r.engine.Docker()
+	if err := awaitAgent(ctx, docker, r.info.ID); err != nil {
+		return err
+	}
+	state, err := ReadJournal(r.dir.Path)
+	if err != nil {
+		return err
+	}
+	say := func(text string) { r.say(Event{Kind: EventStep, Text: text}) }
+	return healOwed(ctx, docker, r.dir, state, HealOptions{Kinds: r.o.Kinds, Log: r.o.Log, Say: say})
 }
 
 func effectOf(kinds []faults.Spec) func(faults.Kind) (faults.Effect, faults.Family, bool) {
@@ -278,6 +295,7 @@ func classOf(err error) (class oracle.Class, ok bool) {
 		{ErrAgentLost, oracle.AgentLost},
 		{errNotSteady, oracle.NoSteadyState},
 		{faults.ErrUnsupported, oracle.NotSupported},
+		{faults.ErrNoWitness, oracle.NoWitness},
 	} {
 		if errors.Is(err, c.err) {
 			return c.class, true

@@ -93,6 +93,16 @@ func ping(ctx context.Context, conn *agent.Conn) (int64, error) {
 	return at.Now, err
 }
 
+// lost reports whether the stream has ended.
+func (s *session) lost() bool {
+	select {
+	case <-s.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // bye ends the session in order: nothing is open, so the agent leaves without healing.
 func (s *session) bye(ctx context.Context) error {
 	s.stop()
