@@ -57,16 +57,7 @@ func (e *Environment) removeHooks(ctx context.Context) error {
 
 // agents are the ids of the run's agent containers: they end after the environment, by themselves.
 func (e *Environment) agents(ctx context.Context) ([]string, error) {
-	list, err := e.engine.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", LabelRun+"="+e.run.Run), filters.Arg("label", LabelRole+"=agent"))})
-	if err != nil {
-		return nil, fmt.Errorf("list agents: %w", err)
-	}
-	var ids []string
-	for _, c := range list {
-		ids = append(ids, c.ID)
-	}
-	return ids, nil
+	return remover{docker: e.engine.docker, run: e.run.Run}.agents(ctx)
 }
 
 // RemoveRun removes every container, network and volume that carries the run's label, and again until none is left or ctx
@@ -93,10 +84,55 @@ func RemoveRun(ctx context.Context, docker Remover, runID string, keep ...string
 	}
 }
 
+// settled is how long nothing of a dead run must have turned up: the engine finishes what it was asked for.
+const settled = 2 * time.Second
+
+// RemoveDeadRun is RemoveRun after the death of a runner, for that run's agent. The engine may still be at work on the last
+// calls of the dead, so it looks again until nothing has turned up for two seconds. Agent containers go last of all, the
+// caller's own among them, so it need not return.
+func RemoveDeadRun(ctx context.Context, docker Remover, runID string) error {
+	r := remover{docker: docker, run: runID}
+	agents, err := r.agents(ctx)
+	if err != nil {
+		return errors.Join(err, RemoveRun(ctx, docker, runID))
+	}
+	for quiet := time.Duration(0); quiet < settled; quiet += lookAgain {
+		left, err := r.left(ctx)
+		if err != nil || len(left) > len(agents) {
+			quiet = 0
+			if err := RemoveRun(ctx, docker, runID, agents...); err != nil {
+				return err
+			}
+		}
+		if !wait(ctx, lookAgain) {
+			return fmt.Errorf("remove run %s: %w", runID, context.Cause(ctx))
+		}
+	}
+	return RemoveRun(ctx, docker, runID)
+}
+
+// lookAgain is the time between two looks for what a dead run has left.
+const lookAgain = 100 * time.Millisecond
+
 type remover struct {
 	docker Remover
 	run    string
 	keep   []string
+}
+
+// agents are the ids of the run's agent containers.
+func (r remover) agents(ctx context.Context) ([]string, error) {
+	role := r.filter()
+	role.Add("label", LabelRole+"=agent")
+	list, err := r.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: role})
+	if err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	var ids []string
+	for _, c := range list {
+		ids = append(ids, c.ID)
+	}
+	return ids, nil
 }
 
 func (r remover) filter() filters.Args {

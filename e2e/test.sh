@@ -29,7 +29,8 @@ else
   echo '== e2e: SKIPPED: no Docker engine answers'
 fi
 
-skips=$(grep -A1 -E '^\s*--- SKIP' "$log" | sed 's/^--$//' | grep -v '^$')
+# With -v the reason stands on the line before the verdict.
+skips=$(grep -B1 -E '^\s*--- SKIP' "$log" | grep -vE '^(--|=== .*)$')
 if [ -n "$skips" ]; then
   printf '== skipped tests and why\n%s\n' "$skips"
 fi

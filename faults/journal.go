@@ -59,9 +59,9 @@ type Journal interface {
 	Lock(container string) (unlock func())
 }
 
-// Ledger of open undo work: the state that a sequence of journal entries describes.
+// State is the ledger of open undo work: what a sequence of journal entries describes.
 //
-// State implements Journal. Commit, where set, is called with every new entry before the state changes: it makes
+// It implements Journal. Commit, where set, is called with every new entry before the state changes: it makes
 // the entry durable (the runner's file and the agent's copy) and refuses it by an error. A State without Commit
 // keeps its entries in memory only: that is what the agent and heal use, fed by Replay.
 type State struct {

@@ -48,6 +48,39 @@ func TestReplayRefusesNewerEntries(t *testing.T) {
 	}
 }
 
+// call makes one drawn call on a journal that has n entries.
+func call(rt *rapid.T, s *faults.State, ids []string, n int) error {
+	r := rec(rapid.SampledFrom(ids).Draw(rt, "id"))
+	switch rapid.SampledFrom([]string{"intend", "release", "done", "base", "note"}).Draw(rt, "call") {
+	case "intend":
+		return s.Intend(r)
+	case "release":
+		return s.Release(r)
+	case "done":
+		return s.Done(r)
+	case "base":
+		_, err := s.Base("c1", r.ID, func() (json.RawMessage, error) { return json.Marshal(n) })
+		return err
+	default:
+		return s.Identify(faults.RunNote{Run: r.ID, Project: "p"})
+	}
+}
+
+// replay is the state that the lines of a journal describe.
+func replay(rt *rapid.T, lines [][]byte) *faults.State {
+	s := &faults.State{}
+	for _, line := range lines {
+		var e faults.Entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			rt.Fatal(err)
+		}
+		if err := s.Replay(e); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	return s
+}
+
 // TestReplayRebuildsTheState draws sequences of journal calls and compares the state with one that is rebuilt from the
 // lines it wrote.
 func TestReplayRebuildsTheState(t *testing.T) {
@@ -60,34 +93,11 @@ func TestReplayRebuildsTheState(t *testing.T) {
 		}}
 		ids := []string{"a", "b", "c"}
 		for range rapid.IntRange(1, 20).Draw(rt, "calls") {
-			r := rec(rapid.SampledFrom(ids).Draw(rt, "id"))
-			var err error
-			switch rapid.SampledFrom([]string{"intend", "release", "done", "base", "note"}).Draw(rt, "call") {
-			case "intend":
-				err = live.Intend(r)
-			case "release":
-				err = live.Release(r)
-			case "done":
-				err = live.Done(r)
-			case "base":
-				_, err = live.Base("c1", r.ID, func() (json.RawMessage, error) { return json.Marshal(len(lines)) })
-			case "note":
-				err = live.Identify(faults.RunNote{Run: r.ID, Project: "p"})
-			}
-			if err != nil {
+			if err := call(rt, live, ids, len(lines)); err != nil {
 				rt.Fatal(err)
 			}
 		}
-		back := &faults.State{}
-		for _, line := range lines {
-			var e faults.Entry
-			if err := json.Unmarshal(line, &e); err != nil {
-				rt.Fatal(err)
-			}
-			if err := back.Replay(e); err != nil {
-				rt.Fatal(err)
-			}
-		}
+		back := replay(rt, lines)
 		for what, got := range map[string][2]any{
 			"active": {live.Active("c1"), back.Active("c1")}, "owed": {live.Owed(), back.Owed()}, "note": {live.Note(), back.Note()},
 		} {

@@ -206,6 +206,11 @@ func probeCases() []judgeCase {
 		{"a probe that must fail fails all the time", during("must-fail", 10, 18), oracle.Pass, oracle.Degraded, ""},
 		{"a probe that must fail holds once", during("must-fail", 10, 17.5), oracle.Fail, oracle.Unavailable, "must fail while freeze"},
 		{"a probe that must fail always holds", during("must-fail", 0, 0), oracle.Fail, oracle.Unavailable, "must fail while freeze"},
+		{"a probe that must hold is not evaluated in the window", func(s *runSim) {
+			during("must-hold", 0, 0)(s)
+			s.rules.GuardProbes = 0
+			s.h.Ops = slices.DeleteFunc(s.h.Ops, func(o ledger.Op) bool { return probes(10, 18)(o) })
+		}, oracle.Inconclusive, oracle.TooFewOps, "must hold inside freeze"},
 		{"a probe that must fail returns after the window", func(s *runSim) {
 			during("must-fail", 10, 17.9)(s)
 			for i := range s.h.Ops {

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/discompose/discompose/ledger"
 )
@@ -36,6 +37,23 @@ func (c *court) probes() {
 		}
 		if during == mustFail {
 			c.mustFail(name)
+		}
+		if during == mustFail || during == mustHold {
+			c.asked(name, during)
+		}
+	}
+}
+
+// asked finds the windows in which a probe that must hold, or must fail, was never evaluated: the guards may be met by other
+// probes, but nothing is known of this one.
+func (c *court) asked(name, during string) {
+	for _, w := range c.windows {
+		if !slices.Contains(c.x.observersOf(w.Fault), name) {
+			continue
+		}
+		inside := interval{w.From + c.span.err, w.To - c.span.err}
+		if len(c.x.invoked(name, inside)) == 0 {
+			c.find(TooFewOps, "probe %s %s inside %s and was not evaluated there", name, strings.ReplaceAll(during, "-", " "), title(w.Fault))
 		}
 	}
 }

@@ -60,10 +60,10 @@ func write(t *testing.T, f reports.Writer, r *reports.Record) string {
 func TestFormatsMatchTheirGoldenFiles(t *testing.T) {
 	for name, record := range cases() {
 		for _, f := range reports.Formats() {
+			if f.Name == "json" && name != "data_loss" && name != "unstarted" {
+				continue // two records show every field
+			}
 			t.Run(name+"/"+f.Name, func(t *testing.T) {
-				if f.Name == "json" && name != "data_loss" && name != "unstarted" {
-					t.Skip("two records show every field")
-				}
 				golden(t, name+"."+f.Name, write(t, f.Write, record(t)))
 			})
 		}

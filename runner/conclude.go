@@ -30,7 +30,7 @@ func (r *run) conclude(ctx context.Context, stage error) (j oracle.Judgement, ju
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), judgeBudget)
 	defer cancel()
 	if r.o.Hurry != nil {
-		defer context.AfterFunc(r.o.Hurry, cancel)()
+		defer context.AfterFunc(r.o.Hurry, cancel)() //nolint:contextcheck // it is a second signal, beside ctx
 	}
 	if stage != nil {
 		class, ok := classOf(stage)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -164,7 +165,7 @@ func awaitAgent(ctx context.Context, docker *client.Client, run string) error {
 		}
 		if time.Since(began) > agentLeaves {
 			for _, c := range list {
-				if err := docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil && !client.IsErrNotFound(err) {
+				if err := docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
 					return fmt.Errorf("remove agent: %w", err)
 				}
 			}
@@ -256,8 +257,10 @@ func thawProject(ctx context.Context, docker *client.Client, project string, o H
 			o.Say("unpaused " + c.Names[0])
 		}
 	}
-	errs = append(errs, &faults.HealError{Record: faults.Record{Kind: "limits", On: faults.Target{Service: project}},
-		Err: errors.New("without a journal the base values of changed limits are not known: recreate the project's containers to be sure")})
+	errs = append(errs, &faults.HealError{
+		Record: faults.Record{Kind: "limits", On: faults.Target{Service: project}},
+		Err:    errors.New("without a journal the base values of changed limits are not known: recreate the project's containers to be sure"),
+	})
 	return errors.Join(errs...)
 }
 
@@ -295,27 +298,30 @@ func HealUnknown(ctx context.Context, o HealOptions) error {
 func runsOnEngine(ctx context.Context, docker *client.Client) (map[string]bool, error) {
 	byLabel := filters.NewArgs(filters.Arg("label", LabelRun))
 	ids := map[string]bool{}
+	found := func(labels map[string]string, runs bool) {
+		id := labels[LabelRun]
+		ids[id] = ids[id] || runs
+	}
 	containers, err := docker.ContainerList(ctx, container.ListOptions{All: true, Filters: byLabel})
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	for _, c := range containers {
-		id := c.Labels[LabelRun]
-		ids[id] = ids[id] || c.Labels[agent.LabelRole] == agent.RoleAgent && c.State == "running"
+		found(c.Labels, c.Labels[agent.LabelRole] == agent.RoleAgent && c.State == "running")
 	}
 	networks, err := docker.NetworkList(ctx, network.ListOptions{Filters: byLabel})
 	if err != nil {
 		return nil, fmt.Errorf("list networks: %w", err)
 	}
 	for _, n := range networks {
-		ids[n.Labels[LabelRun]] = ids[n.Labels[LabelRun]]
+		found(n.Labels, false)
 	}
 	volumes, err := docker.VolumeList(ctx, volume.ListOptions{Filters: byLabel})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	for _, v := range volumes.Volumes {
-		ids[v.Labels[LabelRun]] = ids[v.Labels[LabelRun]]
+		found(v.Labels, false)
 	}
 	return ids, nil
 }

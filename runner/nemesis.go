@@ -74,7 +74,7 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 		}
 	}
 	if n.r.clock.wait(ctx, at-int64(prepareLead)) != nil {
-		return nil // the cause is the caller's to report
+		return nil //nolint:nilerr // the cause is the caller's to report
 	}
 	return together(in.Targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
 }
@@ -118,7 +118,7 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 		return err
 	}
 	effect := in.Fault.Spec.Effect
-	body := func(ctx context.Context, w faults.Witness) error { return n.body(ctx, in, f, record) }
+	body := func(ctx context.Context, _ faults.Witness) error { return n.body(ctx, in, f, record) }
 	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmBudget, Heal: healBudget}, n.observer(in, f), body)
 	if in.Fault.Spec.Instant && f.Gone > 0 {
 		settled := n.settle(context.WithoutCancel(ctx), effect, record)

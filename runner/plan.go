@@ -163,8 +163,8 @@ func pick(all []scenarios.Ref, how string, r *rand.Rand) []scenarios.Ref {
 // component does not reshuffle the others.
 func Rand(seed int64, component string) *rand.Rand {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(component)) // a hash never fails to write
-	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
+	_, _ = h.Write([]byte(component))                     // a hash never fails to write
+	return rand.New(rand.NewPCG(uint64(seed), h.Sum64())) //nolint:gosec // any bits are a seed
 }
 
 // String is the plan as people read it and as plan.txt keeps it.

@@ -35,6 +35,46 @@ func scenario(t *testing.T, text string) *scenarios.Scenario {
 	return s
 }
 
+// checkPlan compares the plan of one file, or writes it with -update.
+func checkPlan(t *testing.T, file string) {
+	t.Helper()
+	a, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string][]byte{}
+	for _, f := range a.Files {
+		in[f.Name] = f.Data
+	}
+	s := scenario(t, string(in["scenario"]))
+	var services []scenarios.Service
+	unmarshal(t, in["services"], &services)
+	if len(services) == 0 {
+		t.Fatal("without services nothing is aimed at anything")
+	}
+	var facts *faults.Facts
+	if raw, ok := in["facts"]; ok {
+		unmarshal(t, raw, &facts)
+	}
+	if s.Seed == nil {
+		t.Fatal("the scenario needs a seed")
+	}
+	got := planText(NewPlan(s, services, lines(in["isolation"]), facts, *s.Seed))
+	if again := planText(NewPlan(s, services, lines(in["isolation"]), facts, *s.Seed)); again != got {
+		t.Errorf("the same seed gave another plan (-first +second):\n%s", cmp.Diff(got, again))
+	}
+	if updating(t) {
+		a.Files = append(slices.DeleteFunc(a.Files, func(f txtar.File) bool { return f.Name == "plan" }), txtar.File{Name: "plan", Data: []byte(got)})
+		if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(in["plan"]), got); diff != "" || got == "" {
+		t.Errorf("-file +got:\n%s", diff)
+	}
+}
+
 // TestPlan compares plans with those in testdata/plan/*.txt: archives (txtar) of a scenario, its services, what isolation
 // changes, what the host can do (none: it was not asked), and the plan or the error. -update writes the last.
 func TestPlan(t *testing.T) {
@@ -46,41 +86,7 @@ func TestPlan(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			a, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in := map[string][]byte{}
-			for _, f := range a.Files {
-				in[f.Name] = f.Data
-			}
-			s := scenario(t, string(in["scenario"]))
-			var services []scenarios.Service
-			unmarshal(t, in["services"], &services)
-			if len(services) == 0 {
-				t.Fatal("without services nothing is aimed at anything")
-			}
-			var facts *faults.Facts
-			if raw, ok := in["facts"]; ok {
-				unmarshal(t, raw, &facts)
-			}
-			if s.Seed == nil {
-				t.Fatal("the scenario needs a seed")
-			}
-			got := planText(NewPlan(s, services, lines(in["isolation"]), facts, *s.Seed))
-			if again := planText(NewPlan(s, services, lines(in["isolation"]), facts, *s.Seed)); again != got {
-				t.Errorf("the same seed gave another plan (-first +second):\n%s", cmp.Diff(got, again))
-			}
-			if updating(t) {
-				a.Files = append(slices.DeleteFunc(a.Files, func(f txtar.File) bool { return f.Name == "plan" }), txtar.File{Name: "plan", Data: []byte(got)})
-				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(in["plan"]), got); diff != "" || got == "" {
-				t.Errorf("-file +got:\n%s", diff)
-			}
+			checkPlan(t, file)
 		})
 	}
 }

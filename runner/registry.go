@@ -58,7 +58,7 @@ func Registered() (map[string]string, error) {
 	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // an empty map
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list open runs: %w", err)

@@ -239,7 +239,7 @@ func TestWhatHealAppendsDoesNotRunIntoATornLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // a test
+	defer f.Close()
 	healing, err := ReadJournal(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -242,7 +242,7 @@ func (r *run) setUp(ctx context.Context) error {
 			return err
 		}
 	}
-	r.followOps(r.backgroundCtx, services)
+	r.followOps(r.backgroundCtx, services) //nolint:contextcheck // they are followed until the run's end, not this stage's
 	sctx, cancel := context.WithTimeout(ctx, r.o.Scenario.Environment.Ready.Std())
 	defer cancel()
 	return r.fleet.setup(sctx)

@@ -85,8 +85,10 @@ func TestUnrecoveredSaysWhatIsMissing(t *testing.T) {
 	}{
 		{nil, "probe down: no evaluation; probe down: 0 of 2 evaluations; probe page: no evaluation; probe page: 0 of 2 evaluations; workload orders: nothing succeeds yet"},
 		// What failed before the last second of calm does not count, what was invoked since the heal does.
-		{append(done("down", 1, healed+second, ledger.Failed), done("page", 1, healed+second, ledger.Failed)...),
-			"probe down: connection refused; probe down: 1 of 2 evaluations; probe page: connection refused; probe page: 1 of 2 evaluations; workload orders: nothing succeeds yet"},
+		{
+			append(done("down", 1, healed+second, ledger.Failed), done("page", 1, healed+second, ledger.Failed)...),
+			"probe down: connection refused; probe down: 1 of 2 evaluations; probe page: connection refused; probe page: 1 of 2 evaluations; workload orders: nothing succeeds yet",
+		},
 		{append(done("down", 1, now, ledger.OK), done("page", 1, now, ledger.OK)...), "workload orders: nothing succeeds yet"},
 		{done("orders", 3, now, ledger.OK), "workload orders: 3 of 4 operations"},
 		{done("orders", 1, healed, ledger.OK), ""},

@@ -92,6 +92,7 @@ func elem(t reflect.Type) reflect.Type {
 	return deref(t.Elem())
 }
 
+//nolint:gochecknoglobals // constants
 var (
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 	customType   = reflect.TypeFor[custom]()

@@ -105,6 +105,15 @@ type driverOptions struct {
 	DeliveryTimeout units.Duration `toml:"delivery_timeout" default:"60s" doc:"retries"`
 }
 
+func optionsOf(t *testing.T, w scenarios.Workload) *driverOptions {
+	t.Helper()
+	o, ok := w.Options.(*driverOptions)
+	if !ok {
+		t.Fatalf("the options are %T", w.Options)
+	}
+	return o
+}
+
 func (o *driverOptions) Validate() error {
 	if o.Partitions < 1 {
 		return errors.New("partitions: must be at least 1")

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/discompose/discompose/scenarios"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/discompose/discompose/scenarios"
 )
 
 // FuzzParse: no panic; every error has a row; what is accepted is accepted again, with the same result.
@@ -35,22 +36,31 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		fsys := fstest.MapFS{"f.toml": {Data: []byte(text)}, "_kafka.toml": {Data: shared}}
 		s, err := scenarios.Parse(fsys, "f.toml", options())
-		if err == nil {
-			again, err := scenarios.Parse(fsys, "f.toml", options())
-			if err != nil || !cmp.Equal(s.Places, again.Places) || len(s.Fault) != len(again.Fault) {
-				t.Fatalf("a second parse differs: %v", err)
+		if err != nil {
+			if s != nil {
+				t.Fatal("there is a scenario beside the error")
 			}
-			_ = s.CheckServices([]scenarios.Service{{Name: "kafka", Replicas: 1}})
+			placed(t, err)
 			return
 		}
-		var all scenarios.Errors
-		if !errors.As(err, &all) || len(all) == 0 || s != nil {
-			t.Fatalf("%T is not Errors, or there is a scenario beside it", err)
+		again, err := scenarios.Parse(fsys, "f.toml", options())
+		if err != nil || !cmp.Equal(s.Places, again.Places) || len(s.Fault) != len(again.Fault) {
+			t.Fatalf("a second parse differs: %v", err)
 		}
-		for _, e := range all {
-			if e.Row <= 0 || e.Col <= 0 || e.Problem == "" || e.File == "" {
-				t.Fatalf("error without a place: %+v", e)
-			}
-		}
+		_ = s.CheckServices([]scenarios.Service{{Name: "kafka", Replicas: 1}})
 	})
+}
+
+// placed fails unless err is Errors of which each has a place.
+func placed(t *testing.T, err error) {
+	t.Helper()
+	var all scenarios.Errors
+	if !errors.As(err, &all) || len(all) == 0 {
+		t.Fatalf("%T is not Errors", err)
+	}
+	for _, e := range all {
+		if e.Row <= 0 || e.Col <= 0 || e.Problem == "" || e.File == "" {
+			t.Fatalf("error without a place: %+v", e)
+		}
+	}
 }

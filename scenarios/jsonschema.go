@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/BurntSushi/toml"
+
 	"github.com/discompose/discompose/faults"
 )
 

@@ -143,7 +143,7 @@ func (p *problems) params(table string, t reflect.Type, err error) {
 	if err == nil {
 		return
 	}
-	if list, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // walks the tree itself
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range list.Unwrap() {
 			p.params(table, t, e)
 		}

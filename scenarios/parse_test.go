@@ -6,8 +6,9 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/discompose/discompose/scenarios"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/discompose/discompose/scenarios"
 )
 
 // Every case is added to base, whose last line is 8; its own first line is 9.
@@ -198,7 +199,7 @@ func TestParseReportsWhatTheWholeFileLacks(t *testing.T) {
 		{"two environments", "[environment]\nuse = \"kafka\"\nattach = \"p\"\nready = \"0s\"\nshare = [\"volumes:x\"]\npublish = [\"web\"]\n[probe.a]\nkind = \"tcp\"\ntarget = \"a:1\"\n", []string{
 			`t.toml:3:1: environment.attach: excludes use (an environment has exactly one of use, files and attach)`,
 			`t.toml:4:1: environment.ready: must be longer than 0s`,
-			`t.toml:5:10: environment.share[0]: "volumes:x" is no item (write "volume:name", "bind:/path", "network:name" or "port:service")`,
+			`t.toml:5:10: environment.share[0]: "volumes:x" is no item (write "volume:name", "bind:/path", "network:name", "port:service" or "container:name")`,
 			`t.toml:6:12: environment.publish[0]: "web" is not service:port (as in "kafka:9092")`,
 		}},
 		{"no tables where tables belong", "environment = 3\nworkload = { x = 3, y = { driver = \"kafka\", target = \"a:1\", options = [] } }\nprobe = []\nfault = [1, {}]\nsteady = \"x\"\nnemesis = 1\nlink = [1]\n", []string{
@@ -288,7 +289,7 @@ times = 2
 	}
 	p, w := s.Probe["broker"], s.Workload["orders"]
 	yes := true
-	if diff := cmp.Diff(&driverOptions{"billing-$-$1", 3, "all", &yes, w.Options.(*driverOptions).DeliveryTimeout}, w.Options); diff != "" {
+	if diff := cmp.Diff(&driverOptions{"billing-$-$1", 3, "all", &yes, optionsOf(t, w).DeliveryTimeout}, w.Options); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 	if s.Name != "t" || s.Environment.Ready.Std() != 2*time.Minute || !*s.Environment.Fallback || s.Expect.Verdict != "pass" || s.Recovery.Within.Std() != 30*time.Second ||
@@ -313,7 +314,7 @@ func TestSetReplacesValues(t *testing.T) {
 		}
 	})
 	f, w := s.Fault[0], s.Workload["orders"]
-	got := []any{w.Rate, *f.For, *f.At, *s.Seed, *s.Expect.Availability, s.Environment.Env["A"], w.Options.(*driverOptions).Topic, f.Target[0], s.Tags, s.Description}
+	got := []any{w.Rate, *f.For, *f.At, *s.Seed, *s.Expect.Availability, s.Environment.Env["A"], optionsOf(t, w).Topic, f.Target[0], s.Tags, s.Description}
 	want := []any{500.0, 3 * time.Second, 4 * time.Second, int64(9), 1.0, "1", "${X}", "web*", []string{"a", "c"}, "it is 5"}
 	for i := range want {
 		if d, ok := got[i].(interface{ Std() time.Duration }); ok {
@@ -401,7 +402,7 @@ func TestIncludesShareTables(t *testing.T) {
 			if err != nil {
 				return
 			}
-			o := s.Workload["orders"].Options.(*driverOptions)
+			o := optionsOf(t, s.Workload["orders"])
 			if o.Topic != "t" || o.Partitions != 5 || s.Environment.Ready.Std() != 9*time.Second || len(s.Include) != 2 {
 				t.Errorf("not merged: %+v, %+v", o, s)
 			}

@@ -97,18 +97,7 @@ func compare(t *testing.T, places map[string]Place, rows []string, v any, path s
 		return
 	}
 	if path != "" {
-		p, ok := places[path]
-		if !ok {
-			t.Fatalf("%s has no place", path)
-		}
-		text := []rune(rows[p.Row-1])[p.Col-1:]
-		if key := path[len(parentKey(path)):]; key[0] != '[' {
-			key = strings.TrimPrefix(key, ".")
-			quoted := len(text) > 0 && (text[0] == '"' || text[0] == '\'')
-			if !strings.HasPrefix(string(text), key) && !quoted {
-				t.Fatalf("at the place of %s stands %q", path, string(text))
-			}
-		}
+		comparePlace(t, places, rows, path)
 	}
 	switch v := v.(type) {
 	case map[string]any:
@@ -122,6 +111,23 @@ func compare(t *testing.T, places map[string]Place, rows []string, v any, path s
 	case []any:
 		for i, sub := range v {
 			compare(t, places, rows, sub, indexKey(path, i), depth+1)
+		}
+	}
+}
+
+// comparePlace fails unless the key stands at its place.
+func comparePlace(t *testing.T, places map[string]Place, rows []string, path string) {
+	t.Helper()
+	p, ok := places[path]
+	if !ok {
+		t.Fatalf("%s has no place", path)
+	}
+	text := []rune(rows[p.Row-1])[p.Col-1:]
+	if key := path[len(parentKey(path)):]; key[0] != '[' {
+		key = strings.TrimPrefix(key, ".")
+		quoted := len(text) > 0 && (text[0] == '"' || text[0] == '\'')
+		if !strings.HasPrefix(string(text), key) && !quoted {
+			t.Fatalf("at the place of %s stands %q", path, string(text))
 		}
 	}
 }

@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/BurntSushi/toml"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 func compileSchema(t *testing.T) *jsonschema.Schema {
@@ -117,8 +118,23 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 	text := string(scenarios.Reference(options().Drivers)) + string(scenarios.FaultReference(kinds()))
 	seen := 0
 	for _, v := range []any{
-		scenarios.Scenario{}, scenarios.Environment{}, scenarios.Step{}, scenarios.Workload{}, scenarios.Probe{}, scenarios.Fault{}, scenarios.Recovery{}, scenarios.Expect{},
-		scenarios.Check{}, scenarios.Steady{}, scenarios.Guard{}, scenarios.Link{}, scenarios.Nemesis{}, scenarios.NemesisFault{}, driverOptions{}, kill{}, pids{},
+		scenarios.Scenario{},
+		scenarios.Environment{},
+		scenarios.Step{},
+		scenarios.Workload{},
+		scenarios.Probe{},
+		scenarios.Fault{},
+		scenarios.Recovery{},
+		scenarios.Expect{},
+		scenarios.Check{},
+		scenarios.Steady{},
+		scenarios.Guard{},
+		scenarios.Link{},
+		scenarios.Nemesis{},
+		scenarios.NemesisFault{},
+		driverOptions{},
+		kill{},
+		pids{},
 	} {
 		for i := range reflect.TypeOf(v).NumField() {
 			f := reflect.TypeOf(v).Field(i)

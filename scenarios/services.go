@@ -46,7 +46,8 @@ func (f Fault) Select(services []Service) []Ref {
 	return slices.DeleteFunc(out, func(r Ref) bool { return r.Number > 0 && slices.Contains(out, Ref{r.Service, 0}) })
 }
 
-// CheckServices checks every name of the scenario against the services of its environment. The error is an Errors.
+// CheckServices checks every name of the scenario against the services of its environment, and that there is a fault at
+// all. The error is an Errors.
 func (s *Scenario) CheckServices(services []Service) error {
 	first := Place{s.Origin.Path, 1, 1}
 	c := &serviceCheck{problems{files: []string{first.File}, places: s.Places}, s, services}
@@ -75,6 +76,9 @@ func (s *Scenario) CheckServices(services []Service) error {
 	}
 	for i, f := range s.Fault {
 		c.fault(indexKey("fault", i), f)
+	}
+	if len(s.Fault) == 0 {
+		c.at("", "there is no fault, so a pass would prove nothing", "add a [[fault]]; discompose faults lists the kinds")
 	}
 	return c.list.err()
 }

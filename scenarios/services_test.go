@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/discompose/discompose/scenarios"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/discompose/discompose/scenarios"
 )
 
 func services() []scenarios.Service {
@@ -75,6 +76,14 @@ func TestCheckServicesAcceptsWhatIsThere(t *testing.T) {
 	s := mustParse(t, base+"[[fault]]\nkind = \"pause\"\ntarget = \"k*\"\nat = \"0s\"\nfor = \"1s\"\n")
 	if err := s.CheckServices(services()); err != nil {
 		t.Errorf("errors:\n%v", err)
+	}
+}
+
+func TestAScenarioWithoutAFaultIsRefused(t *testing.T) {
+	t.Parallel()
+	err := mustParse(t, base).CheckServices(services())
+	if err == nil || !strings.Contains(err.Error(), "t.toml:1:1: there is no fault") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestEveryShippedScenarioParses(t *testing.T) {
@@ -58,8 +59,9 @@ func TestEveryKindHasAScenario(t *testing.T) {
 	}
 }
 
-func TestFindLooksAtPathsThenTheFolderThenTheCatalogue(t *testing.T) {
-	t.Parallel()
+// ours is a working directory with scenarios of its own.
+func ours(t *testing.T) string {
+	t.Helper()
 	cwd := t.TempDir()
 	for _, file := range []string{"mine.toml", "scenarios/ours.toml", "scenarios/kafka_broker_stop.toml", "scenarios/sub/deep.toml"} {
 		full := filepath.Join(cwd, file)
@@ -73,6 +75,12 @@ func TestFindLooksAtPathsThenTheFolderThenTheCatalogue(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(cwd, "kafka_broker_pause"), 0o755); err != nil { // a folder is no scenario
 		t.Fatal(err)
 	}
+	return cwd
+}
+
+func TestFindLooksAtPathsThenTheFolderThenTheCatalogue(t *testing.T) {
+	t.Parallel()
+	cwd := ours(t)
 	for name, want := range map[string]string{
 		"mine.toml":                        "mine.toml",
 		"./mine.toml":                      "./mine.toml",
@@ -96,6 +104,11 @@ func TestFindLooksAtPathsThenTheFolderThenTheCatalogue(t *testing.T) {
 			t.Errorf("find %s: read %q, %v", name, text, err)
 		}
 	}
+}
+
+func TestFindSaysWhatIsNearest(t *testing.T) {
+	t.Parallel()
+	cwd := ours(t)
 	for name, want := range map[string]string{
 		"kafka_broker_puase": `find scenario "kafka_broker_puase": there is no such file, none in ./scenarios and none shipped (did you mean "kafka_broker_pause"?)`,
 		"x/our.toml":         `find scenario "x/our.toml": there is no such file, none in ./scenarios and none shipped (did you mean "ours"?)`,

@@ -59,9 +59,9 @@ func (v *validator) scenario(file string) {
 	if v.s.Steady.Within > 0 && v.s.Steady.For >= v.s.Steady.Within {
 		v.at("steady.for", fmt.Sprintf("%s is not shorter than within = %s", v.s.Steady.For, v.s.Steady.Within), "")
 	}
-	v.least("steady.operations", v.s.Steady.Operations, 1)
-	v.least("guard.operations", v.s.Guard.Operations, 1)
-	v.least("guard.probes", v.s.Guard.Probes, 1)
+	v.atLeastOne("steady.operations", v.s.Steady.Operations)
+	v.atLeastOne("guard.operations", v.s.Guard.Operations)
+	v.atLeastOne("guard.probes", v.s.Guard.Probes)
 }
 
 func (v *validator) positive(key string, d units.Duration) {
@@ -70,9 +70,9 @@ func (v *validator) positive(key string, d units.Duration) {
 	}
 }
 
-func (v *validator) least(key string, n, least int) {
-	if n < least {
-		v.at(key, fmt.Sprintf("must be at least %d", least), "")
+func (v *validator) atLeastOne(key string, n int) {
+	if n < 1 {
+		v.at(key, "must be at least 1", "")
 	}
 }
 
@@ -102,8 +102,8 @@ func (v *validator) environment() {
 	}
 	for i, item := range e.Share {
 		kind, name, _ := strings.Cut(item, ":")
-		if !slices.Contains([]string{"volume", "bind", "network", "port"}, kind) || name == "" {
-			v.at(indexKey("environment.share", i), fmt.Sprintf("%q is no item", item), `write "volume:name", "bind:/path", "network:name" or "port:service"`)
+		if !slices.Contains([]string{"volume", "bind", "network", "port", "container"}, kind) || name == "" {
+			v.at(indexKey("environment.share", i), fmt.Sprintf("%q is no item", item), `write "volume:name", "bind:/path", "network:name", "port:service" or "container:name"`)
 		}
 	}
 }
@@ -140,8 +140,8 @@ func (v *validator) workload(name string, w Workload) {
 		v.add(v.place(key), key, "a probe has the same name", "observed_by and reports could not tell them apart")
 	}
 	v.servicePort(joinKey(key, "target"), w.Target)
-	v.least(joinKey(key, "clients"), w.Clients, 1)
-	v.least(joinKey(key, "containers"), w.Containers, 1)
+	v.atLeastOne(joinKey(key, "clients"), w.Clients)
+	v.atLeastOne(joinKey(key, "containers"), w.Containers)
 	if w.Rate < 0 {
 		v.at(joinKey(key, "rate"), "must not be negative", "0 is as fast as answers come")
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/discompose/discompose/faults"
 )
 
-var probeType = reflect.TypeFor[Probe]()
+var probeType = reflect.TypeFor[Probe]() //nolint:gochecknoglobals // a constant
 
 func (v *validator) faults() {
 	first := map[string]int{}
@@ -59,7 +59,7 @@ func (v *validator) timing(key string, f Fault) {
 		v.at(joinKey(key, "times"), "needs every", "the time from one start to the next")
 	case every:
 		v.positive(joinKey(key, "every"), f.Every)
-		v.least(joinKey(key, "times"), f.Times, 1)
+		v.atLeastOne(joinKey(key, "times"), f.Times)
 		if f.For != nil && f.Every <= *f.For {
 			v.at(joinKey(key, "every"), fmt.Sprintf("%s is not longer than for = %s: the fault would overlap itself", f.Every, *f.For), "")
 		}

@@ -55,7 +55,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	stop    context.CancelFunc // ends all that runs
-	life    context.Context    //nolint:containedctx // what runs outlives the call that starts it
+	life    context.Context    // what runs outlives the call that starts it
 	running sync.WaitGroup
 	drivers map[string]*clientDriver
 	names   []string // of drivers, in the order of the configuration
@@ -108,8 +108,8 @@ func (c *Client) Ops() map[string]func(ctx context.Context, args json.RawMessage
 		OpFinal: c.each(func(ctx context.Context, d *clientDriver) error {
 			return d.Final(ctx, c.outbox.add)
 		}),
-		OpStats: func(context.Context, json.RawMessage) (any, error) { return c.Stats(), nil },
-		OpPing:  func(context.Context, json.RawMessage) (any, error) { return PingReply{Now: Now()}, nil },
+		OpStats: func(context.Context, json.RawMessage) (any, error) { return c.Stats(), nil },             //nolint:unparam // an op
+		OpPing:  func(context.Context, json.RawMessage) (any, error) { return PingReply{Now: Now()}, nil }, //nolint:unparam // an op
 	}
 }
 
@@ -125,6 +125,8 @@ func (c *Client) Stats() map[string]Stats {
 }
 
 // Close ends all that runs, without waiting for operations in flight, and hands on what was not emitted.
+//
+//nolint:contextcheck // what it ends lives under the client's own context
 func (c *Client) Close() {
 	c.mu.Lock()
 	stop := c.stop
@@ -173,11 +175,11 @@ func (c *Client) configure(ctx context.Context, args json.RawMessage) (any, erro
 		return nil, err
 	}
 	c.drivers, c.names, c.probes = drivers, names, probes
-	c.life, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-	life := c.life
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.life, c.stop = life, stop
 	c.running.Go(func() { c.outbox.run(life) })
 	c.running.Go(func() { c.watchBound(life) })
-	return nil, nil
+	return nil, nil //nolint:nilnil // no answer but the acknowledgement
 }
 
 // watchBound notes when a workload hits its bound of operations in flight, at most once a second each.
@@ -237,6 +239,7 @@ func (c *Client) forEach(ctx context.Context, name string, f func(ctx context.Co
 	return errors.Join(errs...)
 }
 
+//nolint:contextcheck // workloads outlive the call that starts them
 func (c *Client) startWorkloads() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,6 +259,7 @@ func (c *Client) startWorkloads() error {
 	return nil
 }
 
+//nolint:contextcheck // probes outlive the call that starts them
 func (c *Client) startProbes() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -282,7 +286,7 @@ func (c *Client) stopNamed(ctx context.Context, args json.RawMessage) (any, erro
 		return nil, err
 	}
 	if n.Workload != "" && c.stopProbes(n.Workload) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // no answer but the acknowledgement
 	}
 	ctx, cancel := n.bound(ctx)
 	defer cancel()

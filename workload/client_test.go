@@ -27,6 +27,7 @@ type stream struct {
 }
 
 func newStream(t *testing.T) *stream {
+	t.Helper()
 	s := &stream{t: t}
 	s.client = workload.NewClient(s.event)
 	t.Cleanup(s.client.Close)
@@ -181,7 +182,7 @@ func TestClientNotesTheBound(t *testing.T) {
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		c.SleepControl(func() { <-release })
-		return nil, nil, false
+		return nil, nil, false //nolint:nilnil // let it through
 	})
 	defer close(release)
 	s := newStream(t)

@@ -69,7 +69,7 @@ func Consume(ctx context.Context, o ConsumeOptions, out io.Writer) error {
 	m := member{
 		target: o.Target, topic: o.Topic, group: o.Group, workload: o.Workload, process: o.Process, check: check,
 		handle: func(ops []ledger.Op) error { return writeLines(out, ops) },
-		note:   func(err error) { fmt.Fprintf(o.Log, "consume: %v\n", err) },
+		note:   func(err error) { _, _ = fmt.Fprintf(o.Log, "consume: %v\n", err) },
 	}
 	err = m.run(ctx)
 	if ctx.Err() != nil {

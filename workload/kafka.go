@@ -124,7 +124,7 @@ func (d *kafkaDriver) trySetup(ctx context.Context, adm *kadm.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	topic, want := d.opts.Topic, d.opts.Partitions
-	_, err := adm.CreateTopic(ctx, int32(want), int16(d.opts.Replication), nil, topic)
+	_, err := adm.CreateTopic(ctx, int32(want), int16(d.opts.Replication), nil, topic) //nolint:gosec // both are validated
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic: %w", err)
 	}

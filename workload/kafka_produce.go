@@ -123,12 +123,13 @@ func (p *producer) send(ctx context.Context, planned int64) {
 	d := p.d
 	value := Value(p.process, p.seq)
 	partition := choice(d.cfg.Seed, value, d.opts.Partitions)
+	number := int32(partition) //nolint:gosec // below options.partitions, which is at most 1000
 	body := AppendBody(make([]byte, 0, d.opts.Size), d.cfg.Seed, value, d.opts.Size)
 	op := &pending{op: ledger.Op{
 		Workload: d.cfg.Name, Process: p.process, Func: ledger.FuncProduce, Key: p.keys[partition], Value: value,
-		Partition: int32(partition), Offset: -1, Planned: planned,
+		Partition: number, Offset: -1, Planned: planned,
 	}}
-	record := &kgo.Record{Key: []byte(p.keys[partition]), Value: body, Partition: int32(partition)}
+	record := &kgo.Record{Key: []byte(p.keys[partition]), Value: body, Partition: number}
 	d.ops.Add(1)
 	d.counts.invoked.Add(1)
 	p.inFlight.Add(1)

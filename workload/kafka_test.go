@@ -22,7 +22,7 @@ import (
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,19 +93,16 @@ func setUp(t *testing.T, d workload.Driver, h *history) {
 	}
 }
 
-// finish stops d, makes the final read, and compares it with what was acknowledged.
-func finish(t *testing.T, d workload.Driver, h *history, partitions int) {
+// place is where a record is.
+type place struct {
+	Partition int32
+	Offset    int64
+}
+
+// finalReads returns where the final read found each value, and the offset after the last record of each partition. It
+// fails unless the records have their bodies, offsets without a gap, and each producer's order.
+func finalReads(t *testing.T, h *history) (map[int64]place, map[int32]int64) {
 	t.Helper()
-	if err := d.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Final(t.Context(), h.emit); err != nil {
-		t.Fatal(err)
-	}
-	type place struct {
-		Partition int32
-		Offset    int64
-	}
 	read := map[int64]place{}
 	last := map[[2]int64]int64{}
 	next := map[int32]int64{}
@@ -127,6 +124,19 @@ func finish(t *testing.T, d workload.Driver, h *history, partitions int) {
 		}
 		last[key] = o.Value
 	}
+	return read, next
+}
+
+// finish stops d, makes the final read, and compares it with what was acknowledged.
+func finish(t *testing.T, d workload.Driver, h *history, partitions int) {
+	t.Helper()
+	if err := d.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Final(t.Context(), h.emit); err != nil {
+		t.Fatal(err)
+	}
+	read, next := finalReads(t, h)
 	acked := h.of(ledger.FuncProduce, ledger.OK)
 	for _, o := range acked {
 		if got, ok := read[o.Value]; !ok || got != (place{o.Partition, o.Offset}) {
@@ -144,6 +154,30 @@ func finish(t *testing.T, d workload.Driver, h *history, partitions int) {
 	}
 	if len(acked) == 0 || len(read) == 0 {
 		t.Errorf("%d acknowledged, %d read: nothing was tested", len(acked), len(read))
+	}
+}
+
+// checkProduced fails unless processes 4 to 6 produced to every partition and what was polled has the right body.
+func checkProduced(t *testing.T, h *history, want int) {
+	t.Helper()
+	processes := map[int]bool{}
+	partitions := map[int32]bool{}
+	for _, o := range h.of(ledger.FuncProduce, ledger.OK) {
+		processes[o.Process], partitions[o.Partition] = true, true
+		if o.Planned > o.Invoke || o.Invoke > o.Complete || o.Planned == 0 || o.Workload != "orders" || o.Value>>32 != int64(o.Process) {
+			t.Fatalf("instants or names are wrong: %+v", o)
+		}
+	}
+	if diff := cmp.Diff(map[int]bool{4: true, 5: true, 6: true}, processes); diff != "" {
+		t.Errorf("processes (-want +got):\n%s", diff)
+	}
+	if len(partitions) != want {
+		t.Errorf("%d partitions were used, want %d", len(partitions), want)
+	}
+	for _, o := range h.of(ledger.FuncPoll, ledger.OK) {
+		if o.Sum != 0 {
+			t.Fatalf("polled body is wrong: %+v", o)
+		}
 	}
 }
 
@@ -168,25 +202,7 @@ func TestKafkaRoundTrip(t *testing.T) {
 					(c.options.Group == "" || len(h.of(ledger.FuncPoll, ledger.OK)) >= 300)
 			})
 			finish(t, d, h, c.options.Partitions)
-			processes := map[int]bool{}
-			partitions := map[int32]bool{}
-			for _, o := range h.of(ledger.FuncProduce, ledger.OK) {
-				processes[o.Process], partitions[o.Partition] = true, true
-				if o.Planned > o.Invoke || o.Invoke > o.Complete || o.Planned == 0 || o.Workload != "orders" || o.Value>>32 != int64(o.Process) {
-					t.Fatalf("instants or names are wrong: %+v", o)
-				}
-			}
-			if diff := cmp.Diff(map[int]bool{4: true, 5: true, 6: true}, processes); diff != "" {
-				t.Errorf("processes (-want +got):\n%s", diff)
-			}
-			if len(partitions) != c.options.Partitions {
-				t.Errorf("%d partitions were used, want %d", len(partitions), c.options.Partitions)
-			}
-			for _, o := range h.of(ledger.FuncPoll, ledger.OK) {
-				if o.Sum != 0 {
-					t.Fatalf("polled body is wrong: %+v", o)
-				}
-			}
+			checkProduced(t, h, c.options.Partitions)
 			s := d.Stats()
 			if s.Invoked != s.OK || s.OK != int64(len(h.of(ledger.FuncProduce, ledger.OK))) || s.InFlight != 0 || s.Skipped != 0 {
 				t.Errorf("stats are wrong: %+v", s)
@@ -285,7 +301,7 @@ func TestKafkaInFlightBound(t *testing.T) {
 	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		c.SleepControl(func() { <-release })
-		return nil, nil, false
+		return nil, nil, false //nolint:nilnil // let it through
 	})
 	setUp(t, d, h)
 	eventually(t, "the bound is hit", func() bool { return d.Stats().Skipped >= 50 })
@@ -412,7 +428,7 @@ func TestKafkaFinalEndsAtItsEnd(t *testing.T) {
 	c.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) { // once: after the end was asked for
 		c.DropControl()
 		c.SleepControl(func() { produceOne(t, c.ListenAddrs()[0], []byte("late")) })
-		return nil, nil, false
+		return nil, nil, false //nolint:nilnil // let it through
 	})
 	if err := d.Final(t.Context(), h.emit); err != nil {
 		t.Fatal(err)

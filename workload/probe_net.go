@@ -56,7 +56,7 @@ func httpProbe(c ProbeConfig, match *regexp.Regexp) (func(ctx context.Context) e
 		if err != nil {
 			return concise(err)
 		}
-		defer resp.Body.Close()
+		defer resp.Body.Close() //nolint:errcheck // what was read of it counts
 		if !slices.Contains(c.Status, resp.StatusCode) {
 			return fmt.Errorf("status %d", resp.StatusCode)
 		}

@@ -50,7 +50,7 @@ func main() {
 }
 
 func write(dir string, all []page) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // documentation is for everybody
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, p := range all {
@@ -59,14 +59,14 @@ func write(dir string, all []page) error {
 			return fmt.Errorf("make %s: %w", p.name, err)
 		}
 		file := filepath.Join(dir, p.name)
-		old, err := os.ReadFile(file) //nolint:gosec // the folder is the caller's choice
+		old, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if bytes.Equal(old, text) {
 			continue
 		}
-		if err := os.WriteFile(file, text, 0o644); err != nil { //nolint:gosec // documentation is for everybody
+		if err := os.WriteFile(file, text, 0o644); err != nil {
 			return err
 		}
 	}

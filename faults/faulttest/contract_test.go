@@ -24,88 +24,122 @@ func contract(t *testing.T, e faults.Engine, id string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	see := func() faults.Container {
-		c, err := e.Inspect(ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+	c := party{t: t, e: e, id: id}
+	c.stopsAndStarts(ctx, c.pauses(ctx))
+	c.killed(ctx)
+	c.limits(ctx)
+	c.absent(ctx)
+}
+
+// party is the container that the contract is about.
+type party struct {
+	t  *testing.T
+	e  faults.Engine
+	id string
+}
+
+func (p party) see(ctx context.Context) faults.Container {
+	p.t.Helper()
+	c, err := p.e.Inspect(ctx, p.id)
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	do := func(a faults.Action) {
-		a.Grace = time.Second
-		if err := e.Do(ctx, id, a); err != nil {
-			t.Fatalf("%s: %v", a.Verb, err)
-		}
+	return c
+}
+
+func (p party) do(ctx context.Context, a faults.Action) {
+	p.t.Helper()
+	a.Grace = time.Second
+	if err := p.e.Do(ctx, p.id, a); err != nil {
+		p.t.Fatalf("%s: %v", a.Verb, err)
 	}
-	first := see()
-	if !first.Ready() || first.PID == 0 || first.StartedAt.IsZero() || first.RestartPolicy != "always" || first.ID != id {
-		t.Fatalf("at the start: %+v", first)
+}
+
+// pauses returns the container as it was at the start.
+func (p party) pauses(ctx context.Context) faults.Container {
+	first := p.see(ctx)
+	if !first.Ready() || first.PID == 0 || first.StartedAt.IsZero() || first.RestartPolicy != "always" || first.ID != p.id {
+		p.t.Fatalf("at the start: %+v", first)
 	}
 	for range 2 {
-		do(faults.Action{Verb: faults.DoStart})
-		do(faults.Action{Verb: faults.DoPause})
-		do(faults.Action{Verb: faults.DoPause})
-		if c := see(); !c.Running || !c.Paused || c.Ready() || c.PID != first.PID {
-			t.Errorf("paused: %+v", c)
+		p.do(ctx, faults.Action{Verb: faults.DoStart})
+		p.do(ctx, faults.Action{Verb: faults.DoPause})
+		p.do(ctx, faults.Action{Verb: faults.DoPause})
+		if c := p.see(ctx); !c.Running || !c.Paused || c.Ready() || c.PID != first.PID {
+			p.t.Errorf("paused: %+v", c)
 		}
-		do(faults.Action{Verb: faults.DoUnpause})
-		do(faults.Action{Verb: faults.DoUnpause})
-		if c := see(); !c.Ready() || c.PID != first.PID {
-			t.Errorf("unpaused: %+v", c)
+		p.do(ctx, faults.Action{Verb: faults.DoUnpause})
+		p.do(ctx, faults.Action{Verb: faults.DoUnpause})
+		if c := p.see(ctx); !c.Ready() || c.PID != first.PID {
+			p.t.Errorf("unpaused: %+v", c)
 		}
 	}
-	do(faults.Action{Verb: faults.DoPause})
-	do(faults.Action{Verb: faults.DoStop})
-	do(faults.Action{Verb: faults.DoStop})
-	if c := see(); c.Running || c.Paused || c.Restarting || c.PID != 0 || c.FinishedAt.Before(first.StartedAt) {
-		t.Errorf("a paused container that was stopped: %+v", c)
+	return first
+}
+
+func (p party) stopsAndStarts(ctx context.Context, first faults.Container) {
+	p.do(ctx, faults.Action{Verb: faults.DoPause})
+	p.do(ctx, faults.Action{Verb: faults.DoStop})
+	p.do(ctx, faults.Action{Verb: faults.DoStop})
+	if c := p.see(ctx); c.Running || c.Paused || c.Restarting || c.PID != 0 || c.FinishedAt.Before(first.StartedAt) {
+		p.t.Errorf("a paused container that was stopped: %+v", c)
 	}
-	do(faults.Action{Verb: faults.DoStart})
-	second := see()
+	p.do(ctx, faults.Action{Verb: faults.DoStart})
+	second := p.see(ctx)
 	if !second.Ready() || second.PID == first.PID || !second.StartedAt.After(first.StartedAt) {
-		t.Errorf("started: %+v", second)
+		p.t.Errorf("started: %+v", second)
 	}
-	do(faults.Action{Verb: faults.DoRestart})
-	third := see()
+	p.do(ctx, faults.Action{Verb: faults.DoRestart})
+	third := p.see(ctx)
 	if !third.Ready() || third.PID == second.PID || !third.StartedAt.After(second.StartedAt) {
-		t.Errorf("restarted: %+v", third)
+		p.t.Errorf("restarted: %+v", third)
 	}
-	do(faults.Action{Verb: faults.DoKill, Signal: "SIGKILL"})
+}
+
+func (p party) killed(ctx context.Context) {
+	p.do(ctx, faults.Action{Verb: faults.DoKill, Signal: "SIGKILL"})
 	if err := faults.Pause(ctx, 500*time.Millisecond); err != nil { // five times the first back-off of the restart policy
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	if c := see(); c.Running || c.Restarting || c.ExitCode != 137 {
-		t.Errorf("the restart policy acts after a kill through the engine: %+v", c)
+	if c := p.see(ctx); c.Running || c.Restarting || c.ExitCode != 137 {
+		p.t.Errorf("the restart policy acts after a kill through the engine: %+v", c)
 	}
-	if err := e.Do(ctx, id, faults.Action{Verb: faults.DoPause}); err == nil {
-		t.Error("a container that is down was paused")
+	if err := p.e.Do(ctx, p.id, faults.Action{Verb: faults.DoPause}); err == nil {
+		p.t.Error("a container that is down was paused")
 	}
-	do(faults.Action{Verb: faults.DoStart})
-	if err := e.Update(ctx, id, faults.Limits{NanoCPUs: 5e8, MemoryBytes: 32 << 20, PIDs: 20}); err != nil {
-		t.Fatal(err)
+	p.do(ctx, faults.Action{Verb: faults.DoStart})
+}
+
+func (p party) limits(ctx context.Context) {
+	if err := p.e.Update(ctx, p.id, faults.Limits{NanoCPUs: 5e8, MemoryBytes: 32 << 20, PIDs: 20}); err != nil {
+		p.t.Fatal(err)
 	}
-	if l := see().Limits; l.NanoCPUs != 5e8 || l.MemoryBytes != 32<<20 || l.PIDs != 20 {
-		t.Errorf("limits are %+v", l)
+	if l := p.see(ctx).Limits; l.NanoCPUs != 5e8 || l.MemoryBytes != 32<<20 || l.PIDs != 20 {
+		p.t.Errorf("limits are %+v", l)
 	}
-	if err := e.Update(ctx, id, faults.Limits{PIDs: 50}); err != nil {
-		t.Fatal(err)
+	if err := p.e.Update(ctx, p.id, faults.Limits{PIDs: 50}); err != nil {
+		p.t.Fatal(err)
 	}
-	if l := see().Limits; l.NanoCPUs != 5e8 || l.PIDs != 50 {
-		t.Errorf("an update of one limit changed others: %+v", l)
+	if l := p.see(ctx).Limits; l.NanoCPUs != 5e8 || l.PIDs != 50 {
+		p.t.Errorf("an update of one limit changed others: %+v", l)
 	}
-	s, ok := e.(faults.StatsReader)
+	s, ok := p.e.(faults.StatsReader)
 	if !ok {
-		t.Fatalf("%T reads no stats", e)
+		p.t.Fatalf("%T reads no stats", p.e)
 	}
-	if _, err := s.Stats(ctx, id); err != nil {
-		t.Errorf("stats: %v", err)
+	if _, err := s.Stats(ctx, p.id); err != nil {
+		p.t.Errorf("stats: %v", err)
 	}
-	if _, err := e.Inspect(ctx, "0123456789ab"); !errors.Is(err, faults.ErrGone) {
-		t.Errorf("inspect of nothing: %v", err)
+}
+
+// absent asks for a container that does not exist.
+func (p party) absent(ctx context.Context) {
+	if _, err := p.e.Inspect(ctx, "0123456789ab"); !errors.Is(err, faults.ErrGone) {
+		p.t.Errorf("inspect of nothing: %v", err)
 	}
 	for _, v := range []faults.Verb{faults.DoPause, faults.DoStart, faults.DoStop, faults.DoKill} {
-		if err := e.Do(ctx, "0123456789ab", faults.Action{Verb: v}); !errors.Is(err, faults.ErrGone) {
-			t.Errorf("%s of nothing: %v", v, err)
+		if err := p.e.Do(ctx, "0123456789ab", faults.Action{Verb: v}); !errors.Is(err, faults.ErrGone) {
+			p.t.Errorf("%s of nothing: %v", v, err)
 		}
 	}
 }

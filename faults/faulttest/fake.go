@@ -193,28 +193,13 @@ func (h host) call(ctx context.Context, op string, raw json.RawMessage) (any, er
 		if err := json.Unmarshal(raw, &f); err != nil {
 			return nil, err
 		}
-		return nil, h.w.change(ctx, f.Container, func(b *box) error {
-			key := f.Controller + "/" + f.File
-			if delete(b.holds, key); op == faults.OpCgroupHold {
-				b.holds[key] = f.Value
-			}
-			if !b.running {
-				return nil
-			}
-			return h.w.write(b, key, f.Value)
-		})
+		return nil, h.hold(ctx, f, op == faults.OpCgroupHold)
 	case faults.OpSignal:
 		var s faults.Signal
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return nil, err
 		}
-		return nil, h.w.change(ctx, s.Container, func(b *box) error {
-			if s.PID == 0 || s.PID != b.pid || !b.dead.IsZero() {
-				return fmt.Errorf("process %d is not in the container's cgroup: %w", s.PID, errNotRunning)
-			}
-			h.w.signal(b, s.Signal)
-			return nil
-		})
+		return nil, h.signal(ctx, s)
 	case faults.OpForkProbe:
 		var p faults.ForkProbe
 		if err := json.Unmarshal(raw, &p); err != nil {
@@ -229,6 +214,30 @@ func (h host) call(ctx context.Context, op string, raw json.RawMessage) (any, er
 		return h.w.alive(a.PID), nil
 	}
 	return nil, fmt.Errorf("unknown operation %q", op)
+}
+
+// hold writes a value, and from now on keeps it, or no longer.
+func (h host) hold(ctx context.Context, f faults.CgroupFile, keep bool) error {
+	return h.w.change(ctx, f.Container, func(b *box) error {
+		key := f.Controller + "/" + f.File
+		if delete(b.holds, key); keep {
+			b.holds[key] = f.Value
+		}
+		if !b.running {
+			return nil
+		}
+		return h.w.write(b, key, f.Value)
+	})
+}
+
+func (h host) signal(ctx context.Context, s faults.Signal) error {
+	return h.w.change(ctx, s.Container, func(b *box) error {
+		if s.PID == 0 || s.PID != b.pid || !b.dead.IsZero() {
+			return fmt.Errorf("process %d is not in the container's cgroup: %w", s.PID, errNotRunning)
+		}
+		h.w.signal(b, s.Signal)
+		return nil
+	})
 }
 
 func (w *World) alive(pid int) faults.AliveResult {

@@ -62,7 +62,7 @@ func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	p.t.Helper()
 	r1 = p.prepare(f1, "first")
 	p.mustApply(s1.Effect, r1)
-	if _, err := p.confirm(p.env, s1.Effect, r1, true); err != nil {
+	if _, err := p.confirm(p.env, s1.Effect, r1); err != nil {
 		p.t.Fatalf("confirm %s: %v", s1.Kind, err)
 	}
 	r2, err := f2.Prepare(p.t.Context(), p.env, on)
@@ -158,7 +158,7 @@ func (q *sequence) run(moves []move) error {
 		case m.What == "prepare":
 			err = q.prepare(m.Pick%len(q.specs), n)
 		case m.What == "wait":
-			time.Sleep(m.Wait)
+			time.Sleep(m.Wait) //nolint:forbidigo // in a bubble of synctest
 		case m.What == "crash":
 			q.env, q.state = q.elsewhere()
 			q.state.Commit = q.commit()

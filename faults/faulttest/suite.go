@@ -19,7 +19,7 @@ import (
 // id is the container that the suite's faults act on.
 const id = "0123456789abcdef"
 
-var on = faults.Target{Service: "web", Number: 1, Container: id, Name: "web-1"}
+var on = faults.Target{Service: "web", Number: 1, Container: id, Name: "web-1"} //nolint:gochecknoglobals // a constant
 
 // stage is one world that the suite plays in.
 type stage struct {
@@ -126,11 +126,11 @@ func (p play) mustApply(e faults.Effect, r faults.Record) {
 	}
 }
 
-// confirm measures for at most five seconds.
-func (p play) confirm(env faults.Env, e faults.Effect, r faults.Record, active bool) (faults.Witness, error) {
+// confirm measures, for at most five seconds, that the fault is active.
+func (p play) confirm(env faults.Env, e faults.Effect, r faults.Record) (faults.Witness, error) {
 	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Second)
 	defer cancel()
-	return e.Confirm(ctx, env, r, active)
+	return e.Confirm(ctx, env, r, true)
 }
 
 func (p play) undo(env faults.Env, e faults.Effect, r faults.Record) {
@@ -193,7 +193,7 @@ func Run(t *testing.T, spec faults.Spec, example func() faults.Fault) {
 	}
 }
 
-func describes(t *testing.T, s faults.Spec) {
+func describes(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a failure names its line
 	if s.Kind == "" || s.Family == "" || s.Summary == "" || s.Doc == "" || s.Effect == nil || len(s.Targets) == 0 || len(s.Mechanisms) == 0 {
 		t.Errorf("the spec of %q is not complete", s.Kind)
 	}
@@ -218,7 +218,7 @@ func describes(t *testing.T, s faults.Spec) {
 	}
 }
 
-func zero(t *testing.T, s faults.Spec) {
+func zero(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a failure names its line
 	err := s.New().Validate()
 	var keys []string
 	needs := false
@@ -290,13 +290,13 @@ func held(p play, s faults.Spec, f faults.Fault) {
 func twice(p play, s faults.Spec, f faults.Fault) {
 	r := p.prepare(f, "a")
 	p.mustApply(s.Effect, r)
-	if _, err := p.confirm(p.env, s.Effect, r, true); err != nil {
+	if _, err := p.confirm(p.env, s.Effect, r); err != nil {
 		p.t.Fatalf("confirm: %v", err)
 	}
 	p.undo(p.env, s.Effect, r)
 	p.undo(p.env, s.Effect, r)
 	p.atBase("after two reverts")
-	if w, err := p.confirm(p.env, s.Effect, r, true); !errors.Is(err, faults.ErrNoWitness) {
+	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
 		p.t.Errorf("a reverted fault has a witness: %v, %v", w, err)
 	}
 }
@@ -329,7 +329,7 @@ func unbound(p play, s faults.Spec, f faults.Fault) {
 	p = open(p.t, p.stage)
 	r := p.prepare(f, "a")
 	p.mustApply(s.Effect, r)
-	if w, err := p.confirm(p.env, s.Effect, r, true); !errors.Is(err, faults.ErrNoWitness) {
+	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
 		p.t.Errorf("nothing is held back and the witness is %+v, %v", w, err)
 	}
 	p.undo(p.env, s.Effect, r)
@@ -368,7 +368,7 @@ func lied(p play, s faults.Spec, f faults.Fault) {
 	r := p.prepare(f, "a")
 	p.world.Lie(true)
 	p.mustApply(s.Effect, r)
-	if w, err := p.confirm(p.env, s.Effect, r, true); !errors.Is(err, faults.ErrNoWitness) {
+	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
 		p.t.Errorf("nothing happened and the witness is %+v, %v", w, err)
 	}
 	p.world.Lie(false)
@@ -397,7 +397,7 @@ func stuck(p play, s faults.Spec, f faults.Fault) {
 
 // settledAlone reports whether a container runs, or is about to by its restart policy.
 func (w *World) settledAlone(id string) bool {
-	time.Sleep(2 * backOff)
+	time.Sleep(2 * backOff) //nolint:forbidigo // in a bubble of synctest
 	s := w.State(id)
 	return s.Running && !s.Paused
 }
@@ -417,7 +417,7 @@ func refused(p play, _ faults.Spec, f faults.Fault) {
 		p.t.Skip("its restart policy does not leave it down")
 	}
 	p.world.Exit(id, 1)
-	time.Sleep(2 * notices)
+	time.Sleep(2 * notices) //nolint:forbidigo // in a bubble of synctest
 	if _, err := f.Prepare(p.t.Context(), p.env, on); !errors.Is(err, faults.ErrUnsupported) {
 		p.t.Errorf("prepare on a container that is down: %v", err)
 	}

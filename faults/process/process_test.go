@@ -61,7 +61,7 @@ func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, not what it wraps
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []error
 		for _, e := range joined.Unwrap() {
 			out = append(out, flatten(e)...)
@@ -130,6 +130,12 @@ func (s scene) settled(t *testing.T, spec faults.Spec, r faults.Record) bool {
 	return done
 }
 
+// bubble runs a subtest in a bubble of its own, where time passes at once.
+func bubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 func (s scene) end(t *testing.T, spec faults.Spec, r faults.Record) faults.Witness {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -152,28 +158,26 @@ func TestKillLeavesTheReturnToTheRestartPolicy(t *testing.T) {
 		{"no", "no", true, false},
 		{"docker kill disables it", "always", false, false},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, spec := set(faulttest.Box{Policy: tt.policy}), process.KillSpec()
-				if !tt.agent {
-					s.env = s.w.APIOnly(s.env.Journal)
-				}
-				r := s.begin(t, "k", spec, &process.Kill{})
-				if _, err := s.confirm(t, spec, r); err != nil {
-					t.Fatal(err)
-				}
-				if got := s.settled(t, spec, r); got == tt.waits {
-					t.Errorf("settled after the kill: %t", got)
-				}
-				time.Sleep(time.Second)
-				if !s.settled(t, spec, r) || s.w.State("c1").Running != tt.waits {
-					t.Errorf("after a second: settled %t, %+v", s.settled(t, spec, r), s.w.State("c1"))
-				}
-				w := s.end(t, spec, r)
-				if !s.w.State("c1").Running || strings.Contains(w.Note, "restart policy") != tt.waits {
-					t.Errorf("after the undo: %+v, %q", s.w.State("c1"), w.Note)
-				}
-			})
+		bubble(t, tt.name, func(t *testing.T) {
+			s, spec := set(faulttest.Box{Policy: tt.policy}), process.KillSpec()
+			if !tt.agent {
+				s.env = s.w.APIOnly(s.env.Journal)
+			}
+			r := s.begin(t, "k", spec, &process.Kill{})
+			if _, err := s.confirm(t, spec, r); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.settled(t, spec, r); got == tt.waits {
+				t.Errorf("settled after the kill: %t", got)
+			}
+			time.Sleep(time.Second)
+			if !s.settled(t, spec, r) || s.w.State("c1").Running != tt.waits {
+				t.Errorf("after a second: settled %t, %+v", s.settled(t, spec, r), s.w.State("c1"))
+			}
+			w := s.end(t, spec, r)
+			if !s.w.State("c1").Running || strings.Contains(w.Note, "restart policy") != tt.waits {
+				t.Errorf("after the undo: %+v, %q", s.w.State("c1"), w.Note)
+			}
 		})
 	}
 }
@@ -207,40 +211,40 @@ func TestKillOfAPausedContainerActs(t *testing.T) {
 }
 
 func TestNothingStartsAContainerThatAStopOrAKillKeepsDown(t *testing.T) {
-	for _, spec := range []faults.Spec{process.StopSpec(), process.KillSpec()} {
-		t.Run(string(spec.Kind), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := set(faulttest.Box{})
-				var f faults.Fault = &process.Stop{DownFor: units.Duration(time.Minute)}
-				if spec.Kind == "kill" {
-					f = &process.Kill{DownFor: units.Duration(time.Minute)}
-				}
-				down := s.begin(t, "down", spec, f)
-				time.Sleep(time.Second)
-				pause := s.begin(t, "p", process.PauseSpec(), &process.Pause{})
-				w, err := s.confirm(t, process.PauseSpec(), pause)
-				if err != nil || !strings.Contains(w.Note, "down") {
-					t.Errorf("witness of a pause on a container that is down: %+v, %v", w, err)
-				}
-				restart := s.begin(t, "r", process.RestartSpec(), &process.Restart{})
-				if w, err := s.confirm(t, process.RestartSpec(), restart); !errors.Is(err, faults.ErrNoWitness) {
-					t.Errorf("witness of a restart of nothing: %+v, %v", w, err)
-				}
-				kill := s.begin(t, "k", process.KillSpec(), &process.Kill{})
-				if w, err := s.confirm(t, process.KillSpec(), kill); !errors.Is(err, faults.ErrNoWitness) {
-					t.Errorf("witness of a kill of nothing: %+v, %v", w, err)
-				}
-				s.end(t, process.KillSpec(), kill)
-				s.end(t, process.RestartSpec(), restart)
-				s.end(t, process.PauseSpec(), pause)
-				if s.w.State("c1").Running {
-					t.Error("it was started while it had to stay down")
-				}
-				s.end(t, spec, down)
-				if got := s.w.State("c1"); !got.Running || got.Paused {
-					t.Errorf("at the end it is %+v", got)
-				}
-			})
+	for _, tt := range []struct {
+		spec faults.Spec
+		down faults.Fault
+	}{
+		{process.StopSpec(), &process.Stop{DownFor: units.Duration(time.Minute)}},
+		{process.KillSpec(), &process.Kill{DownFor: units.Duration(time.Minute)}},
+	} {
+		bubble(t, string(tt.spec.Kind), func(t *testing.T) {
+			s := set(faulttest.Box{})
+			down := s.begin(t, "down", tt.spec, tt.down)
+			time.Sleep(time.Second)
+			pause := s.begin(t, "p", process.PauseSpec(), &process.Pause{})
+			w, err := s.confirm(t, process.PauseSpec(), pause)
+			if err != nil || !strings.Contains(w.Note, "down") {
+				t.Errorf("witness of a pause on a container that is down: %+v, %v", w, err)
+			}
+			restart := s.begin(t, "r", process.RestartSpec(), &process.Restart{})
+			if w, err := s.confirm(t, process.RestartSpec(), restart); !errors.Is(err, faults.ErrNoWitness) {
+				t.Errorf("witness of a restart of nothing: %+v, %v", w, err)
+			}
+			kill := s.begin(t, "k", process.KillSpec(), &process.Kill{})
+			if w, err := s.confirm(t, process.KillSpec(), kill); !errors.Is(err, faults.ErrNoWitness) {
+				t.Errorf("witness of a kill of nothing: %+v, %v", w, err)
+			}
+			s.end(t, process.KillSpec(), kill)
+			s.end(t, process.RestartSpec(), restart)
+			s.end(t, process.PauseSpec(), pause)
+			if s.w.State("c1").Running {
+				t.Error("it was started while it had to stay down")
+			}
+			s.end(t, tt.spec, down)
+			if got := s.w.State("c1"); !got.Running || got.Paused {
+				t.Errorf("at the end it is %+v", got)
+			}
 		})
 	}
 }

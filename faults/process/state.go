@@ -105,14 +105,7 @@ func reach(ctx context.Context, env faults.Env, on faults.Target, d desired) err
 		return fmt.Errorf("inspect %s: %w", on, err)
 	}
 	if d.stop != nil {
-		if !c.Running && !c.Restarting {
-			return nil
-		}
-		w, err := decode(*d.stop)
-		if err != nil {
-			return err
-		}
-		return do(ctx, env, on, faults.Action{Verb: faults.DoStop, Grace: w.Grace})
+		return reachStop(ctx, env, on, c, *d.stop)
 	}
 	if !c.Running && !c.Restarting && d.kill == nil {
 		if err := do(ctx, env, on, faults.Action{Verb: faults.DoStart}); err != nil {
@@ -122,12 +115,27 @@ func reach(ctx context.Context, env faults.Env, on faults.Target, d desired) err
 			return fmt.Errorf("inspect %s: %w", on, err)
 		}
 	}
+	return reachPause(ctx, env, on, c, d.pause != nil)
+}
+
+func reachStop(ctx context.Context, env faults.Env, on faults.Target, c faults.Container, stop faults.Record) error {
+	if !c.Running && !c.Restarting {
+		return nil
+	}
+	w, err := decode(stop)
+	if err != nil {
+		return err
+	}
+	return do(ctx, env, on, faults.Action{Verb: faults.DoStop, Grace: w.Grace})
+}
+
+func reachPause(ctx context.Context, env faults.Env, on faults.Target, c faults.Container, paused bool) (err error) {
 	switch {
 	case !c.Running || c.Restarting:
 		return nil
-	case d.pause != nil && !c.Paused:
+	case paused && !c.Paused:
 		err = do(ctx, env, on, faults.Action{Verb: faults.DoPause})
-	case d.pause == nil && c.Paused:
+	case !paused && c.Paused:
 		err = do(ctx, env, on, faults.Action{Verb: faults.DoUnpause})
 	}
 	if err != nil {

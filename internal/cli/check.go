@@ -54,7 +54,7 @@ func (a *app) check(ctx context.Context, args []string) error {
 	if err := runner.WriteReports(ctx, dir); err != nil {
 		return err
 	}
-	rec, err := reports.Load(dir)
+	rec, err := reports.LoadContext(ctx, dir)
 	if err != nil {
 		return err
 	}

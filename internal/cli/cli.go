@@ -38,7 +38,7 @@ type app struct {
 	verbose bool
 	started bool            // a command was found and its arguments taken: errors before that are the user's
 	exit    Exit            // what a command that ended without an error exits with
-	hurry   context.Context //nolint:containedctx // ends at the second SIGINT
+	hurry   context.Context // ends at the second SIGINT
 }
 
 // Main runs the command line and returns the exit code.
@@ -51,7 +51,7 @@ func Main(ctx context.Context, args []string, s Streams) (code Exit) {
 		}
 	}()
 	ctx, a.hurry = signals(ctx)
-	root := a.root()
+	root := a.root() //nolint:contextcheck // ExecuteContext hands ctx to the command
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)

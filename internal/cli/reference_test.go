@@ -31,16 +31,7 @@ func TestTheReferenceHasEveryPublicCommandWithItsFlags(t *testing.T) {
 			t.Errorf("%s has no section", c.Name())
 			continue
 		}
-		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Name != "help" && !strings.Contains(body, "`--"+f.Name) {
-				t.Errorf("the section of %s does not name --%s:\n%s", c.Name(), f.Name, body)
-			}
-		})
-		for line := range strings.SplitSeq(c.Example, "\n") {
-			if !strings.Contains(body, strings.TrimSpace(line)) {
-				t.Errorf("the section of %s lacks the example %q", c.Name(), line)
-			}
-		}
+		checkSection(t, c, body)
 	}
 	if public < 12 || hidden < 4 {
 		t.Errorf("%d public commands and %d roles were looked at", public, hidden)
@@ -48,6 +39,21 @@ func TestTheReferenceHasEveryPublicCommandWithItsFlags(t *testing.T) {
 	for _, code := range []string{"| 0 |", "| 1 |", "| 2 |", "| 64 |", "| 69 |", "| 70 |", "| 75 |", "| 130 |"} {
 		if !strings.Contains(sections["Exit codes"], code) {
 			t.Errorf("the table of exit codes lacks %s", code)
+		}
+	}
+}
+
+// checkSection fails unless the section of a command names its flags and shows its examples.
+func checkSection(t *testing.T, c *cobra.Command, body string) {
+	t.Helper()
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && !strings.Contains(body, "`--"+f.Name) {
+			t.Errorf("the section of %s does not name --%s:\n%s", c.Name(), f.Name, body)
+		}
+	})
+	for line := range strings.SplitSeq(c.Example, "\n") {
+		if !strings.Contains(body, strings.TrimSpace(line)) {
+			t.Errorf("the section of %s lacks the example %q", c.Name(), line)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (a *app) hidden() []*cobra.Command {
 // ended turns the end by a signal, which is how a container is stopped, into success.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // err is how the work says that ctx ended
 	}
 	return err
 }
@@ -91,7 +91,7 @@ func (a *app) serveAgent(ctx context.Context) error {
 			if note.Run == "" || note.Keep {
 				return nil
 			}
-			return compose.RemoveRun(ctx, docker, note.Run)
+			return compose.RemoveDeadRun(ctx, docker, note.Run)
 		},
 	})
 }

@@ -89,7 +89,7 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 		}
 		outcomes = append(outcomes, a.runOne(ctx, s, o))
 	}
-	err = a.summarise(outcomes)
+	err = a.summarise(context.WithoutCancel(ctx), outcomes)
 	for _, s := range all[len(outcomes):] {
 		err = errors.Join(err, fmt.Errorf("%s did not run: %w", s.Name, context.Cause(ctx)))
 	}
@@ -106,7 +106,7 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	live.Close()
 	switch {
 	case out.Judged && out.Err == nil:
-		if rec, err := reports.Load(out.Dir); err == nil {
+		if rec, err := reports.LoadContext(context.WithoutCancel(ctx), out.Dir); err == nil {
 			if err := (reports.TextOptions{Color: a.color()}).Write(a.Out, rec); err != nil {
 				out.Err = err
 			}
@@ -126,12 +126,12 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 }
 
 // summarise sets the exit code and, for several scenarios, prints the table.
-func (a *app) summarise(outcomes []runner.Outcome) error {
+func (a *app) summarise(ctx context.Context, outcomes []runner.Outcome) error {
 	var codes []Exit
 	var records []*reports.Record
 	for _, out := range outcomes {
 		codes = append(codes, exitOfOutcome(out))
-		if rec, err := reports.Load(out.Dir); err == nil && out.Judged {
+		if rec, err := reports.LoadContext(ctx, out.Dir); err == nil && out.Judged {
 			records = append(records, rec)
 		}
 	}

@@ -108,7 +108,7 @@ func ServeKafka(ctx context.Context, o KafkaOptions) error {
 	}
 	defer broker.Close()
 	if o.Log != nil {
-		fmt.Fprintf(o.Log, "embedded broker (not Apache Kafka) on %s, advertised as %s, data in %s\n", listen, tell, o.dir())
+		_, _ = fmt.Fprintf(o.Log, "embedded broker (not Apache Kafka) on %s, advertised as %s, data in %s\n", listen, tell, o.dir())
 	}
 	<-ctx.Done()
 	return nil

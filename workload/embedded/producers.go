@@ -86,7 +86,7 @@ func (w *sequenceWindow) add(b batchHeader) {
 		w.Entries, w.Count, w.At = [5]sequenceEntry{}, 0, 0
 		w.Seen, w.Epoch = true, b.epoch
 	}
-	w.Next = int32((int64(b.sequence) + int64(b.records)) % math.MaxInt32)
+	w.Next = int32((int64(b.sequence) + int64(b.records)) % math.MaxInt32) //nolint:gosec // kfake's own arithmetic; the remainder fits
 	w.Entries[w.At] = sequenceEntry{First: b.sequence, Next: w.Next, Offset: b.offset}
 	w.At = (w.At + 1) % uint8(len(w.Entries))
 	w.Count = min(w.Count+1, uint8(len(w.Entries)))
@@ -151,7 +151,7 @@ func eachBatch(path string, f func(batchHeader)) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // it is only read
 	r := bufio.NewReaderSize(file, 1<<16)
 	table := crc32.MakeTable(crc32.Castagnoli)
 	batch := make([]byte, header)
@@ -170,6 +170,7 @@ func eachBatch(path string, f func(batchHeader)) error {
 		if crc32.Checksum(batch[summed:], table) != binary.BigEndian.Uint32(batch[sumAt:]) {
 			return nil
 		}
+		//nolint:gosec // the format has these types
 		f(batchHeader{
 			offset:     int64(binary.BigEndian.Uint64(batch)),
 			attributes: binary.BigEndian.Uint16(batch[21:]),

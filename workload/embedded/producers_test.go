@@ -54,19 +54,17 @@ func rebuild(t *testing.T, dir string) {
 	}
 }
 
-// TestRestoreProducers compares what is rebuilt from the log of a broker that was not closed with what the broker itself
-// writes when it is.
-func TestRestoreProducers(t *testing.T) {
-	t.Parallel()
-	addr, dir, copied := free(t), t.TempDir(), filepath.Join(t.TempDir(), "copy")
-	stop := serve(t, embedded.KafkaOptions{Listeners: "PLAINTEXT://" + addr, Advertised: "PLAINTEXT://" + addr, Dir: dir, Partitions: 2, AutoCreate: true}, addr)
+// produceUnevenly lets two producers, one after the other, write to two partitions: more batches to the first than a
+// window has places.
+func produceUnevenly(t *testing.T, addr string) {
+	t.Helper()
 	for range 2 {
 		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("a-b c"),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 7 { // more batches than a window has places
+		for i := range 7 {
 			for p := range int32(2) {
 				if i >= 3 && p == 1 {
 					continue
@@ -78,6 +76,15 @@ func TestRestoreProducers(t *testing.T) {
 		}
 		cl.Close()
 	}
+}
+
+// TestRestoreProducers compares what is rebuilt from the log of a broker that was not closed with what the broker itself
+// writes when it is.
+func TestRestoreProducers(t *testing.T) {
+	t.Parallel()
+	addr, dir, copied := free(t), t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	stop := serve(t, embedded.KafkaOptions{Listeners: "PLAINTEXT://" + addr, Advertised: "PLAINTEXT://" + addr, Dir: dir, Partitions: 2, AutoCreate: true}, addr)
+	produceUnevenly(t, addr)
 	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
