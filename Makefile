@@ -64,7 +64,7 @@ fmt: ## gofmt
 	gofmt -w $$(git ls-files '*.go')
 
 fuzz: ## fuzz the scenario parser for FUZZTIME
-	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) ./scenarios
+	$(GO) test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5x ./scenarios
 
 generate: ## write the generated references in docs/reference
 	$(GO) run ./cmd/gendoc

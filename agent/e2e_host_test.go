@@ -53,11 +53,11 @@ func holdSurvivesRestart(t *testing.T, baseValue string, limits container.Resour
 	r.call(conn, agent.OpHello, agent.Hello{Run: o.Run}, &facts)
 	v2 := facts.CgroupVersion == 2
 	// The program prints the value that it sees in its own cgroup, first of all.
-	print := `read -r v < /cg/cpu$(sed -n 's/^[0-9]*:[a-z,]*cpu[a-z,]*://p' /proc/self/cgroup | tail -n 1)/cpu.cfs_quota_us; echo "$v"; exec sleep 1000`
+	script := `read -r v < /cg/cpu$(sed -n 's/^[0-9]*:[a-z,]*cpu[a-z,]*://p' /proc/self/cgroup | tail -n 1)/cpu.cfs_quota_us; echo "$v"; exec sleep 1000`
 	if v2 {
-		print = `read -r v < /cg$(sed -n 's/^0:://p' /proc/self/cgroup)/cpu.max; echo "$v"; exec sleep 1000`
+		script = `read -r v < /cg$(sed -n 's/^0:://p' /proc/self/cgroup)/cpu.max; echo "$v"; exec sleep 1000`
 	}
-	id := r.limited("no", limits, "sh", "-c", print)
+	id := r.limited("no", limits, "sh", "-c", script)
 	var got agent.CgroupValue
 	base, held := quota(v2, id, baseValue), quota(v2, id, "50000")
 	r.call(conn, agent.OpCgroupRead, base, &got)

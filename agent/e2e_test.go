@@ -37,7 +37,7 @@ type rig struct {
 	image  agent.Image
 }
 
-var builtExe = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // one build for all tests
+var builtExe = sync.OnceValues(func() (string, error) { // one build for all tests
 	dir, err := os.MkdirTemp("", "agentmain")
 	if err != nil {
 		return "", err
@@ -51,12 +51,12 @@ var builtExe = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobal
 	return exe, nil
 })
 
-var usedImage atomic.Value //nolint:gochecknoglobals // the tag that TestMain removes
+var usedImage atomic.Value // the tag that TestMain removes
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if exe, err := builtExe(); err == nil {
-		os.RemoveAll(filepath.Dir(exe))
+		_ = os.RemoveAll(filepath.Dir(exe))
 	}
 	if ref, ok := usedImage.Load().(string); ok {
 		if docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation()); err == nil {
@@ -296,7 +296,7 @@ func TestAgentHealsWhenTheRunnerIsGone(t *testing.T) {
 		lease time.Duration
 		end   func(r *rig, conn *agent.Conn, id string)
 	}{
-		{"the connection drops", 0, func(_ *rig, conn *agent.Conn, _ string) { conn.Abort() }},
+		{"the connection drops", 0, func(_ *rig, conn *agent.Conn, _ string) { _ = conn.Abort() }},
 		{"the input ends", 0, func(_ *rig, conn *agent.Conn, _ string) { conn.Close() }},
 		{"the lease expires", 700 * time.Millisecond, func(*rig, *agent.Conn, string) {}},
 		{"the agent is stopped", 0, func(r *rig, _ *agent.Conn, id string) {

@@ -267,11 +267,18 @@ var _ io.WriteCloser = stdin{}
 func (s stdin) Write(p []byte) (int, error) { return s.Conn.Write(p) }
 func (s stdin) Close() error                { return s.CloseWrite() }
 
+// createBudget bounds one create call.
+const createBudget = 20 * time.Second
+
 // create makes the container. The agent of a run that has just ended may still hold the name for a moment.
 func create(ctx context.Context, docker *client.Client, s spec) (string, error) {
 	const wait, step = 3 * time.Second, 50 * time.Millisecond
 	for left := wait; ; left -= step {
-		got, err := docker.ContainerCreate(ctx, s.config, s.host, &network.NetworkingConfig{}, nil, s.name)
+		// A create that is cancelled here may still land on the engine, and nobody would know its id: it is waited for, and
+		// what comes of it is removed by the caller where ctx has ended.
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createBudget)
+		got, err := docker.ContainerCreate(cctx, s.config, s.host, &network.NetworkingConfig{}, nil, s.name)
+		cancel()
 		if err == nil {
 			return got.ID, nil
 		}

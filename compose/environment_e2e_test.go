@@ -86,13 +86,13 @@ func fixture(t *testing.T) (dir, name string) {
 }
 
 // load loads and isolates, and prepares an environment whose leftovers fail the test.
-func load(t *testing.T, e *compose.Engine, o compose.LoadOptions, share ...string) *compose.Environment {
+func load(t *testing.T, e *compose.Engine, o compose.LoadOptions) *compose.Environment {
 	t.Helper()
 	p, err := compose.Load(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return isolate(t, e, p, share...)
+	return isolate(t, e, p)
 }
 
 func isolate(t *testing.T, e *compose.Engine, p *compose.Project, share ...string) *compose.Environment {
@@ -289,7 +289,7 @@ volumes: {count: {}}
 	var actions []string
 	done := make(chan error, 2)
 	go func() {
-		done <- env.FollowLogs(ctx, "talk", func(line string, at time.Time) {
+		done <- env.FollowLogs(ctx, "talk", func(line string, _ time.Time) {
 			lines = append(lines, line)
 			if len(lines) == 40 {
 				cancel()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v5/pkg/api"
+	"github.com/docker/docker/api/types/container"
 )
 
 // UpOptions says how an environment starts. The zero value starts everything and waits until ctx ends.
@@ -88,18 +90,22 @@ func (e *Environment) StartWith(ctx context.Context, services []string, o StartO
 	return e.start(ctx, s)
 }
 
-// start starts whatever is not held, and waits.
+// start starts whatever is not held and has not ended in good order before, and waits.
 func (e *Environment) start(ctx context.Context, s api.Compose) error {
+	ended, err := e.ended(ctx)
+	if err != nil {
+		return err
+	}
 	var free []string
 	for _, name := range e.project.p.ServiceNames() {
-		if !e.isHeld(name) {
+		if !e.isHeld(name) && !ended[name] {
 			free = append(free, name)
 		}
 	}
 	if len(free) == 0 {
 		return nil
 	}
-	part, err := e.project.active().WithSelectedServices(free)
+	part, err := without(e.project.active(), ended).WithSelectedServices(free)
 	if err != nil {
 		return fmt.Errorf("select services of project %s: %w", e.name, err)
 	}
@@ -110,6 +116,45 @@ func (e *Environment) start(ctx context.Context, s api.Compose) error {
 		return e.failed(ctx, "start", context.Cause(ctx))
 	}
 	return e.WaitReady(ctx)
+}
+
+// ended names the one-shots whose containers have all exited with 0: a second stage must not run them again.
+func (e *Environment) ended(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	containers, err := e.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range containers {
+		s, ok := e.project.Service(c.Service)
+		if !ok || !s.OneShot || c.State != container.StateExited {
+			continue
+		}
+		i, err := e.engine.docker.ContainerInspect(ctx, c.ID)
+		if err != nil {
+			return nil, fmt.Errorf("inspect %s: %w", c.Name, err)
+		}
+		if done, seen := out[c.Service]; !seen || done {
+			out[c.Service] = i.State.ExitCode == 0
+		}
+	}
+	maps.DeleteFunc(out, func(_ string, done bool) bool { return !done })
+	return out, nil
+}
+
+// without is a project whose services no longer depend on those that have ended.
+func without(p *types.Project, ended map[string]bool) *types.Project {
+	if len(ended) == 0 {
+		return p
+	}
+	out := *p
+	out.Services = maps.Clone(p.Services)
+	for name, s := range out.Services {
+		s.DependsOn = maps.Clone(s.DependsOn)
+		maps.DeleteFunc(s.DependsOn, func(dep string, _ types.ServiceDependency) bool { return ended[dep] })
+		out.Services[name] = s
+	}
+	return &out
 }
 
 func (e *Environment) failed(ctx context.Context, verb string, err error) error {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -465,7 +466,7 @@ func TestKilledRunnerIsHealedByItsAgent(t *testing.T) {
 	_ = c.cmd.Wait()
 	for ; ; time.Sleep(50 * time.Millisecond) {
 		state, err := d.ContainerInspect(t.Context(), id)
-		if client.IsErrNotFound(err) || err == nil && !state.State.Paused {
+		if errdefs.IsNotFound(err) || err == nil && !state.State.Paused {
 			break
 		}
 		if time.Since(killed) > 20*time.Second {

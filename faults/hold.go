@@ -23,8 +23,9 @@ func (e *HealError) Unwrap() error { return e.Err }
 
 // Observer is told the instants of one fault, for the ledger and the live timeline. Every function may be nil.
 type Observer struct {
-	Ready     func(ctx context.Context) error            // blocks until the planned instant; the undo is journalled by then
-	Applied   func(r Record, calledAt, answeredAt int64) // host boot-time clock, ns
+	Ready     func(ctx context.Context) error // blocks until the planned instant; the undo is journalled by then
+	Calling   func(r Record, at int64)        // just before the call; host boot-time clock, ns, as every at
+	Applied   func(r Record, at int64)        // the call answered
 	Confirmed func(r Record, w Witness)
 	Reverting func(r Record, at int64)
 	Gone      func(r Record, w Witness)
@@ -63,12 +64,17 @@ func Hold(ctx context.Context, env Env, e Effect, r Record, b Budgets, o Observe
 			return fmt.Errorf("wait to apply %s: %w", r.Kind, err)
 		}
 	}
-	called := env.now()
-	if err := locked(env, r, func() error { return e.Apply(ctx, env, r) }); err != nil {
+	err = locked(env, r, func() error {
+		if o.Calling != nil {
+			o.Calling(r, env.now())
+		}
+		return e.Apply(ctx, env, r)
+	})
+	if err != nil { // it may have taken effect all the same
 		return fmt.Errorf("apply %s to %s: %w", r.Kind, r.On, err)
 	}
 	if o.Applied != nil {
-		o.Applied(r, called, env.now())
+		o.Applied(r, env.now())
 	}
 	cctx, cancel := context.WithTimeout(ctx, b.Confirm)
 	w, err := e.Confirm(cctx, env, r, true)

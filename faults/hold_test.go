@@ -73,7 +73,7 @@ func TestHoldRunsTheBodyBetweenWitnesses(t *testing.T) {
 	var told []string
 	o := faults.Observer{
 		Ready:     func(context.Context) error { told = append(told, "ready"); return nil },
-		Applied:   func(faults.Record, int64, int64) { told = append(told, "applied") },
+		Applied:   func(faults.Record, int64) { told = append(told, "applied") },
 		Confirmed: func(faults.Record, faults.Witness) { told = append(told, "confirmed") },
 		Reverting: func(faults.Record, int64) { told = append(told, "reverting") },
 		Gone:      func(faults.Record, faults.Witness) { told = append(told, "gone") },

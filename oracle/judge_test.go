@@ -81,8 +81,9 @@ func (s *runSim) lose() {
 func float(f float64) *float64 { return &f }
 func whole(i int64) *int64     { return &i }
 
-func probes(from, to float64) func(ledger.Op) bool {
-	return func(o ledger.Op) bool { return o.Func == ledger.FuncProbe && at(from) <= o.Invoke && o.Invoke < at(to) }
+// probesFrom are the evaluations from then to the end of the fault.
+func probesFrom(from float64) func(ledger.Op) bool {
+	return func(o ledger.Op) bool { return o.Func == ledger.FuncProbe && at(from) <= o.Invoke && o.Invoke < at(18) }
 }
 
 type judgeCase struct {
@@ -209,12 +210,12 @@ func probeCases() []judgeCase {
 		{"a probe that must hold is not evaluated in the window", func(s *runSim) {
 			during("must-hold", 0, 0)(s)
 			s.rules.GuardProbes = 0
-			s.h.Ops = slices.DeleteFunc(s.h.Ops, func(o ledger.Op) bool { return probes(10, 18)(o) })
+			s.h.Ops = slices.DeleteFunc(s.h.Ops, func(o ledger.Op) bool { return probesFrom(10)(o) })
 		}, oracle.Inconclusive, oracle.TooFewOps, "must hold inside freeze"},
 		{"a probe that must fail returns after the window", func(s *runSim) {
 			during("must-fail", 10, 17.9)(s)
 			for i := range s.h.Ops {
-				if o := &s.h.Ops[i]; probes(17.5, 18)(*o) {
+				if o := &s.h.Ops[i]; probesFrom(17.5)(*o) {
 					o.Outcome, o.Complete = ledger.OK, at(18.3)
 				}
 			}
@@ -246,8 +247,8 @@ func unprovenCases() []judgeCase {
 			s.rules.Checks = nil
 			s.drop(func(o ledger.Op) bool { return o.Workload == "orders" && o.Invoke > at(18.7) })
 		}, oracle.Inconclusive, oracle.TooFewOps, "orders invoked 14 of 20 operations after it"},
-		{"too few evaluations beside a workload", func(s *runSim) { s.drop(probes(10.5, 18)) }, oracle.Inconclusive, oracle.TooFewOps, "metadata invoked 2 of 5 operations inside it"},
-		{"too few evaluations where only probes observe", func(s *runSim) { s.onlyProbes(); s.drop(probes(12.1, 18)) }, oracle.Inconclusive, oracle.TooFewOps, "probes invoked 10 of 20 operations inside it"},
+		{"too few evaluations beside a workload", func(s *runSim) { s.drop(probesFrom(10.5)) }, oracle.Inconclusive, oracle.TooFewOps, "metadata invoked 2 of 5 operations inside it"},
+		{"too few evaluations where only probes observe", func(s *runSim) { s.onlyProbes(); s.drop(probesFrom(12.1)) }, oracle.Inconclusive, oracle.TooFewOps, "probes invoked 10 of 20 operations inside it"},
 		{"operations at the edge of the window do not count", func(s *runSim) { s.h.Run.ClockErrorNs = 4 * second }, oracle.Inconclusive, oracle.TooFewOps, "inside it"},
 		{"a scenario without observers", func(s *runSim) {
 			s.rules.Workloads, s.rules.Probes, s.rules.Checks, s.rules.Faults = nil, nil, nil, nil

@@ -100,8 +100,22 @@ func (x *index) fill(w *Window, all []Window, s span) {
 		w.Inside[name] = x.stats(inside, name)
 		w.After[name] = x.stats(after, name)
 	}
-	w.Recovery = x.recoveryAfter(*w, all, s, x.workFirst(names)...)
+	w.Recovery = x.slowest(*w, all, s, x.workFirst(names))
 	w.Guards = x.guards(names, interval{min(s.start, s.base), start - s.err - 1}, inside, interval{w.To + s.err + 1, s.end})
+}
+
+// slowest is the recovery of the observer that took longest; -1 if one did not recover. Those without an operation after the
+// window count for nothing: the guards find them.
+func (x *index) slowest(w Window, all []Window, s span, names []string) int64 {
+	longest := int64(-1)
+	for _, name := range names {
+		took := x.recoveryAfter(w, all, s, name)
+		if took < 0 && len(x.invoked(name, interval{w.To, s.end})) > 0 {
+			return -1
+		}
+		longest = max(longest, took)
+	}
+	return longest
 }
 
 // recoveryAfter is the recovery of some observers after a window. While another fault still holds, a recovery cannot show:

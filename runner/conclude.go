@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/discompose/discompose/compose"
@@ -29,13 +30,11 @@ func encodeRules(p *Plan) (json.RawMessage, error) {
 func (r *run) conclude(ctx context.Context, stage error) (j oracle.Judgement, judged bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), judgeBudget)
 	defer cancel()
-	if r.o.Hurry != nil {
-		defer context.AfterFunc(r.o.Hurry, cancel)() //nolint:contextcheck // it is a second signal, beside ctx
-	}
+	var class oracle.Class
 	if stage != nil {
-		class, ok := classOf(stage)
-		if !ok { // the caller tells it
-			return j, false, errors.Join(stage, r.save(ctx))
+		var ok bool
+		if class, ok = classOf(stage); !ok { // the caller tells it
+			return j, false, errors.Join(stage, r.save(ctx), r.dir.Write(fileVerdict, []byte("NONE "+firstLine(stage.Error())+"\n")))
 		}
 		r.say(Event{Kind: EventWarn, Text: stage.Error()})
 		r.note("runner", string(class), "", stage.Error())
@@ -44,18 +43,26 @@ func (r *run) conclude(ctx context.Context, stage error) (j oracle.Judgement, ju
 	if err := r.save(ctx); err != nil {
 		return j, false, err
 	}
-	if len(r.info.Rules) == 0 { // not even a plan: refused for what this host cannot do, or interrupted
-		class, _ := classOf(stage)
+	hurried := r.o.Hurry != nil && r.o.Hurry.Err() != nil
+	if len(r.info.Rules) == 0 || hurried { // not even a plan, or nobody waits: only the verdict
+		if stage == nil {
+			class, stage = oracle.Interrupted, ErrInterrupted
+		}
 		j = oracle.Judgement{Primary: class, Findings: []oracle.Finding{{Class: class, Reason: stage.Error()}}}
-		err = writeJudgement(r.dir.Path, j)
-	} else {
-		j, err = JudgeRun(ctx, r.dir.Path, r.store)
-	}
-	if err != nil {
+		err = errors.Join(writeJudgement(r.dir.Path, j), r.dir.Write(fileVerdict, []byte(fmt.Sprintf("%s %s\n", j.Verdict, j.Primary))))
+		if hurried || err != nil {
+			return j, err == nil, err
+		}
+	} else if j, err = JudgeRun(ctx, r.dir.Path, r.store); err != nil {
 		return j, false, err
 	}
 	r.phase("report")
 	return j, true, WriteReports(ctx, r.dir.Path)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 // save makes everything that was recorded durable: logs before teardown, the ledger before it is judged.
@@ -67,10 +74,10 @@ func (r *run) save(ctx context.Context) error {
 			r.say(Event{Kind: EventWarn, Text: "save logs: " + err.Error()})
 		}
 	}
-	if r.store != nil {
-		errs = append(errs, r.store.Flush(ctx))
-	}
 	r.info.Finished = time.Now().UTC().Format(time.RFC3339)
+	if r.store != nil {
+		errs = append(errs, r.store.AddRun(r.info), r.store.Flush(ctx))
+	}
 	return errors.Join(append(errs, ledger.WriteRun(r.dir.Path, r.info))...)
 }
 
@@ -211,6 +218,9 @@ func (r *run) remove(ctx context.Context) error {
 		if err := compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID); err != nil {
 			errs = append(errs, err)
 		}
+		if r.early {
+			errs = append(errs, sleep(ctx, stragglers), compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -227,7 +237,7 @@ func (r *run) closeFiles() {
 	if r.engine != nil {
 		errs = append(errs, r.engine.Close())
 	}
-	errs = append(errs, r.dir.PointLatest(), r.dir.Close())
+	errs = append(errs, r.dir.Close())
 	if err := errors.Join(errs...); err != nil {
 		r.say(Event{Kind: EventWarn, Text: err.Error()})
 	}

@@ -30,6 +30,7 @@ type HealOptions struct {
 	Kinds []faults.Spec
 	Log   *slog.Logger
 	Say   func(text string)
+	Kept  bool // remove an environment that was started with --keep, too
 }
 
 // agentLeaves is how long an agent that lost its runner may take to heal and leave by itself.
@@ -69,8 +70,8 @@ func Heal(ctx context.Context, dir string, o HealOptions) error {
 	if err := healOwed(ctx, docker, d, state, o); err != nil {
 		return err
 	}
-	if note.Keep {
-		o.Say(fmt.Sprintf("%s was started with --keep: its environment stays (docker compose -p %s down -v)", d.Path, note.Project))
+	if note.Keep && !o.Kept {
+		o.Say(fmt.Sprintf("%s was started with --keep: its environment stays (discompose heal %s removes it)", d.Path, d.Path))
 		return unregister(d.ID)
 	}
 	if err := compose.RemoveRun(ctx, docker, d.ID); err != nil {

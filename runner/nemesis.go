@@ -119,7 +119,7 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 	}
 	effect := in.Fault.Spec.Effect
 	body := func(ctx context.Context, _ faults.Witness) error { return n.body(ctx, in, f, record) }
-	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmBudget, Heal: healBudget}, n.observer(in, f), body)
+	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmWithin(in), Heal: healBudget}, n.observer(in, f), body)
 	if in.Fault.Spec.Instant && f.Gone > 0 {
 		settled := n.settle(context.WithoutCancel(ctx), effect, record)
 		if settled == nil {
@@ -178,7 +178,8 @@ func (n *nemesis) observer(in Injection, f *ledger.Fault) faults.Observer {
 			r.say(Event{Kind: EventFault, Name: in.ID, On: true, Text: fmt.Sprintf("%s %s", in.Fault.Kind, f.Target), Wait: holdTime(in)})
 			return nil
 		},
-		Applied: func(_ faults.Record, called, answered int64) { f.Called, f.Applied = called, answered },
+		Calling: func(_ faults.Record, at int64) { f.Called = at },
+		Applied: func(_ faults.Record, at int64) { f.Applied = at },
 		Confirmed: func(_ faults.Record, w faults.Witness) {
 			f.Confirmed = w.At
 			witness(w, true)
@@ -192,6 +193,14 @@ func (n *nemesis) observer(in Injection, f *ledger.Fault) faults.Observer {
 			r.say(Event{Kind: EventWitness, Name: in.ID, Text: w.Note})
 		},
 	}
+}
+
+// confirmWithin is how long a witness is waited for: a fault without one must not stay much longer than it was planned to.
+func confirmWithin(in Injection) time.Duration {
+	if in.Fault.For == nil {
+		return confirmBudget
+	}
+	return min(max(in.Fault.For.Std(), leastConfirm), confirmBudget)
 }
 
 // holdTime is how long an injection is planned to last; 0 where nobody knows.

@@ -26,7 +26,7 @@ type Options struct {
 	Observe  func(Event)
 	Log      *slog.Logger
 	// Hurry ends when the user no longer wants to wait for the report (a second SIGINT); nil never does.
-	Hurry context.Context //nolint:containedctx // a second, independent cancellation
+	Hurry context.Context // a second, independent cancellation
 }
 
 // Outcome is how a run ended. The zero value proves nothing.
@@ -79,8 +79,10 @@ const (
 	healBudget     = 60 * time.Second
 	teardownBudget = 90 * time.Second
 	confirmBudget  = 15 * time.Second
+	leastConfirm   = 5 * time.Second
 	finalBudget    = 60 * time.Second
 	judgeBudget    = 3 * time.Minute
 	settleBudget   = 2 * time.Minute // an instantaneous fault's target becomes ready again
 	snapshotBudget = 5 * time.Second
+	stragglers     = 500 * time.Millisecond // in which a cancelled create lands on the engine
 )

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/discompose/discompose/scenarios"
@@ -84,35 +83,29 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-// logMatch remembers whether a matching line came since it was last asked.
-type logMatch struct {
-	mu   sync.Mutex
-	seen bool
-}
-
-// logProbe holds if a line that matches came since the last evaluation.
+// logProbe holds if a line that matches came since the last evaluation, or comes before its time-out.
 func (f *fleet) logProbe(ctx context.Context, name string, p scenarios.Probe, match *regexp.Regexp) evaluation {
-	m := &logMatch{}
+	seen := make(chan struct{}, 1)
 	f.local.Go(func() {
 		err := f.r.env.FollowLogs(ctx, p.Target, func(line string, _ time.Time) {
-			if match.MatchString(line) {
-				m.mu.Lock()
-				m.seen = true
-				m.mu.Unlock()
+			if !match.MatchString(line) {
+				return
+			}
+			select {
+			case seen <- struct{}{}:
+			default: // one that nobody has asked for yet is enough
 			}
 		})
 		if err != nil && ctx.Err() == nil {
 			f.r.say(Event{Kind: EventWarn, Name: name, Text: "follow log: " + err.Error()})
 		}
 	})
-	return func(context.Context) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		seen := m.seen
-		m.seen = false
-		if !seen {
+	return func(ctx context.Context) error {
+		select {
+		case <-seen:
+			return nil
+		case <-ctx.Done():
 			return fmt.Errorf("no line matches %s", match)
 		}
-		return nil
 	}
 }

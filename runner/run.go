@@ -46,8 +46,9 @@ type live struct {
 	host          *session // nil in API-only mode
 	fleet         *fleet
 	background    sync.WaitGroup
-	backgroundCtx context.Context //nolint:containedctx // what follows the engine outlives the story and ends at teardown
+	backgroundCtx context.Context // what follows the engine outlives the story and ends at teardown
 	stopBack      context.CancelFunc
+	early         bool // the story ended early: calls that were cancelled may still land on the engine
 }
 
 // undo is what healing needs.
@@ -70,7 +71,7 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 		return out
 	}
 	out.Dir = dir.Path
-	if err := register(dir); err != nil {
+	if err := errors.Join(register(dir), dir.PointLatest()); err != nil {
 		out.Err = errors.Join(err, dir.Close())
 		return out
 	}
@@ -83,6 +84,7 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 		defer t.Stop()
 	}
 	stage := r.story(ctx, cancel)
+	r.early = stage != nil
 	out.Dirty = r.healAll(context.WithoutCancel(ctx))
 	if out.Dirty == nil && dirtyOf(stage) != nil { // undone by now, but not when the plan said
 		stage = errors.Join(stage, faults.ErrNoWitness)

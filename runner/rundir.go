@@ -28,6 +28,7 @@ const (
 	fileScenario = "scenario.toml"
 	fileRendered = "compose.rendered.yaml"
 	fileLatest   = "latest"
+	fileVerdict  = "verdict"
 )
 
 // Dir is the directory of one run, locked while the run lives.
@@ -152,7 +153,7 @@ type journalFile struct {
 	file *os.File
 	sent func(ctx context.Context, line json.RawMessage) error // hands the line to the agent and waits for its answer; nil without one
 	now  func() int64
-	ctx  context.Context //nolint:containedctx // faults.Journal has no ctx: an entry is committed or refused, never abandoned
+	ctx  context.Context // faults.Journal has no ctx: an entry is committed or refused, never abandoned
 }
 
 // openJournal opens a run's journal to append to it. A torn last line is cut off: it was never acknowledged, and what

@@ -19,7 +19,7 @@ import (
 // docker runs the Docker CLI and returns what it prints.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -44,7 +44,7 @@ func startKafka(t *testing.T) (id, addr string) {
 		// An image that was built from a read-only tree has settings that its own user cannot write.
 		"bash", "-c", "chmod -f u+w /opt/kafka/config/*; exec /etc/kafka/docker/run")
 	t.Cleanup(func() {
-		if out, err := exec.Command("docker", "rm", "-f", "-v", id).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "docker", "rm", "-f", "-v", id).CombinedOutput(); err != nil {
 			t.Errorf("remove broker: %v\n%s", err, out)
 		}
 	})

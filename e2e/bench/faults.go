@@ -145,20 +145,20 @@ func (l *lab) duels() []duel {
 			revert: func(ctx context.Context) error { return d.ContainerUnpause(ctx, id) },
 		},
 		{
-			kind: "stop", fault: &process.Stop{DownFor: units.Duration(time.Second)}, effect: process.StopSpec().Effect, rounds: 25, restarts: true, verbs: [2]string{"stop", "start"},
+			kind: "stop", fault: &process.Stop{DownFor: units.Duration(time.Second)}, effect: process.StopSpec().Effect, rounds: 20, restarts: true, verbs: [2]string{"stop", "start"},
 			apply:  func(ctx context.Context) error { return d.ContainerStop(ctx, id, container.StopOptions{}) },
 			revert: start,
 		},
 		{
-			kind: "restart", fault: &process.Restart{}, effect: process.RestartSpec().Effect, rounds: 25, restarts: true, verbs: [2]string{"restart", ""},
+			kind: "restart", fault: &process.Restart{}, effect: process.RestartSpec().Effect, rounds: 20, restarts: true, verbs: [2]string{"restart", ""},
 			apply: func(ctx context.Context) error { return d.ContainerRestart(ctx, id, container.StopOptions{}) },
 		},
 		{
-			kind: "kill", fault: &process.Kill{}, effect: process.KillSpec().Effect, rounds: 25, restarts: true, verbs: [2]string{"kill, by the agent", "start"},
+			kind: "kill", fault: &process.Kill{}, effect: process.KillSpec().Effect, rounds: 20, restarts: true, verbs: [2]string{"kill, by the agent", "start"},
 			apply: kill, revert: start,
 		},
 		{
-			kind: "kill without agent", fault: &process.Kill{}, effect: process.KillSpec().Effect, rounds: 25, restarts: true, apiOnly: true, verbs: [2]string{"kill, by the API", "start"},
+			kind: "kill without agent", fault: &process.Kill{}, effect: process.KillSpec().Effect, rounds: 20, restarts: true, apiOnly: true, verbs: [2]string{"kill, by the API", "start"},
 			apply: kill, revert: start,
 		},
 	}

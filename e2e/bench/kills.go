@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/client"
 
 	"github.com/discompose/discompose/agent"
 	"github.com/discompose/discompose/compose"
@@ -18,7 +18,8 @@ import (
 
 const (
 	killBar     = 5000.0 // ms
-	killRuns    = 10
+	pauseKills  = 10
+	runKills    = 6
 	killSeed    = 7
 	intoPause   = 1500 * time.Millisecond
 	intoRun     = 4 * time.Second
@@ -30,10 +31,12 @@ func (b *bench) kills(ctx context.Context, s *section) error {
 	s.title = "Heal after SIGKILL of the runner"
 	s.text = fmt.Sprintf("Runs of the binary on a web server that are killed with SIGKILL at random instants (seed %d): %d in the first %s of a pause of 60 s, %d in the first %s of their life, which "+
 		"is image, agent, up, steady state and the start of the pause. *Thawed*: until the engine no longer says paused. *Nothing left*: the last instant at which a container, network or volume "+
-		"carried the run's label, the agent's own included.", killSeed, killRuns, intoPause, killRuns, intoRun)
-	r := rand.New(rand.NewPCG(killSeed, 1)) //nolint:gosec // reproducible on purpose
+		"carried the run's label, the agent's own included; it holds the two seconds for which the agent looks for what the engine still makes on the last calls of the dead. A limit that few random instants hit: killed in "+
+		"the milliseconds between creating and starting its agent, a run leaves that container, which never ran, to the next run or to `discompose heal`.", killSeed, pauseKills, intoPause, runKills, intoRun)
+	r := rand.New(rand.NewPCG(killSeed, 1))
 	var thawed, clean, anywhere series
-	for range killRuns {
+	missed := 0
+	for range pauseKills {
 		after := time.Duration(r.Int64N(int64(intoPause)))
 		one, two, err := b.killPaused(ctx, after)
 		if err != nil {
@@ -43,12 +46,13 @@ func (b *bench) kills(ctx context.Context, s *section) error {
 		thawed.add(one)
 		clean.add(two)
 	}
-	for range killRuns {
+	for range runKills {
 		after := time.Duration(r.Int64N(int64(intoRun)))
 		took, err := b.killRun(ctx, after)
 		var left *leftError
 		if errors.As(err, &left) {
 			s.note("Killed %s after its start, the run left behind: %s.", after.Round(time.Millisecond), left)
+			missed++
 			took = killPatient
 		} else if err != nil {
 			return err
@@ -61,9 +65,13 @@ func (b *bench) kills(ctx context.Context, s *section) error {
 	t.add(append([]string{"in a pause: nothing left"}, clean.cells()...)...)
 	t.add(append([]string{"anywhere in the run: nothing left"}, anywhere.cells()...)...)
 	s.tables = append(s.tables, t)
-	worst := max(thawed.max(), clean.max(), anywhere.max())
-	b.report.bar("heal after SIGKILL of the runner", "≤ 5 s, nothing left",
-		fmt.Sprintf("thawed after %s, nothing left after %s, both at most", millis(thawed.max()), millis(max(clean.max(), anywhere.max()))), yes(worst <= killBar))
+	b.report.bar("heal after SIGKILL of the runner in a pause", "≤ 5 s, nothing left",
+		fmt.Sprintf("thawed after %s, nothing left after %s, both at most", millis(thawed.max()), millis(clean.max())), yes(thawed.max() <= killBar && clean.max() <= killBar))
+	said := fmt.Sprintf("nothing left after %s at most", millis(anywhere.max()))
+	if missed > 0 {
+		said = fmt.Sprintf("%d of %d left something for the next run to remove", missed, runKills)
+	}
+	b.report.bar("the same, anywhere in its run", "≤ 5 s, nothing left", said, yes(missed == 0 && anywhere.max() <= killBar))
 	return nil
 }
 
@@ -86,7 +94,7 @@ func (b *bench) killPaused(ctx context.Context, after time.Duration) (thawed, cl
 	for thawed == 0 {
 		state, err := b.docker.ContainerInspect(ctx, id)
 		switch {
-		case client.IsErrNotFound(err) || err == nil && !state.State.Paused:
+		case errdefs.IsNotFound(err) || err == nil && !state.State.Paused:
 			thawed = time.Since(began)
 		case err != nil:
 			return 0, 0, fmt.Errorf("inspect the target: %w", err)

@@ -156,7 +156,7 @@ func (b *bench) measure(ctx context.Context, p part) error {
 }
 
 func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.log, "[%4.0f s] %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(b.log, "[%4.0f s] %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func open(ctx context.Context, o options, log io.Writer) (b *bench, err error) {

@@ -34,7 +34,6 @@ type section struct {
 	text   string // how it was measured; a paragraph
 	tables []table
 	notes  []string // what the numbers say, one sentence each
-	took   time.Duration
 }
 
 func (s *section) note(format string, args ...any) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 
@@ -52,7 +53,7 @@ func (b *bench) firstImage(ctx context.Context, refs ...string) (string, error) 
 		if err == nil {
 			return ref, nil
 		}
-		if !client.IsErrNotFound(err) {
+		if !errdefs.IsNotFound(err) {
 			return "", fmt.Errorf("look for image %s: %w", ref, err)
 		}
 	}

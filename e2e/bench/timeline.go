@@ -11,7 +11,7 @@ const timelineBar = 20.0 // ms
 // timeline measures how far from the plan calls are made, from a real run's ledger.
 func (b *bench) timeline(ctx context.Context, s *section) error {
 	s.title = "Timeline precision"
-	s.text = "One run of the binary with sixty pauses of 150 ms, 700 ms apart, on a web server that is probed 20 times a second. From the ledger: the instant just before each fault's call, less the instant " +
+	s.text = "One run of the binary with fifty pauses of 150 ms, 700 ms apart, on a web server that is probed 20 times a second. From the ledger: the instant just before each fault's call, less the instant " +
 		"that the plan names; and the call itself, as it took in that run."
 	c, err := b.start(ctx, "timeline")
 	if err != nil {

@@ -273,3 +273,31 @@ func TestPrepareRefusesSomebodyElsesPause(t *testing.T) {
 		}
 	})
 }
+
+func TestPrepareWaitsForAnotherFaultToEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		spec faults.Spec
+		f    faults.Fault
+	}{
+		{"a pause", process.PauseSpec(), &process.Pause{}},
+		{"a stop", process.StopSpec(), &process.Stop{DownFor: units.Duration(time.Second)}},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			s := set(faulttest.Box{})
+			r := s.begin(t, "first", tt.spec, tt.f)
+			// What Undo does, with the engine busy for a while between the two.
+			if err := s.env.Journal.Release(r); err != nil {
+				t.Fatal(err)
+			}
+			reverted := make(chan error, 1)
+			time.AfterFunc(300*time.Millisecond, func() { reverted <- tt.spec.Effect.Revert(t.Context(), s.env, r) })
+			if _, err := (&process.Pause{}).Prepare(t.Context(), s.env, on); err != nil {
+				t.Errorf("prepare: %v", err)
+			}
+			if err := <-reverted; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

@@ -153,25 +153,46 @@ func do(ctx context.Context, env faults.Env, on faults.Target, a faults.Action) 
 	return nil
 }
 
-// prepare reads the state of the target and makes the record. It refuses a target that is not running and not paused,
+// ending is how long prepare waits for another fault on the target to end: its record is released before its undo is done,
+// and until then nothing explains the state.
+const ending = 3 * time.Second
+
+// prepare reads the state of the target and makes the record. It refuses a target that is not running or is paused,
 // unless an active record explains it.
 func prepare(ctx context.Context, env faults.Env, kind faults.Kind, on faults.Target, w want) (faults.Record, error) {
-	c, err := env.Engine.Inspect(ctx, on.Container)
-	if err != nil {
-		return faults.Record{}, fmt.Errorf("inspect %s: %w", on, err)
-	}
-	d := desire(env.Journal, on.Container, "")
-	switch {
-	case (!c.Running || c.Restarting) && d.down() == nil:
-		return faults.Record{}, fmt.Errorf("%s %s: %w: it is not running (exit code %d); start it first", kind, on, faults.ErrUnsupported, c.ExitCode)
-	case c.Paused && d.pause == nil:
-		return faults.Record{}, fmt.Errorf("%s %s: %w: it is paused, and not by discompose; unpause it first", kind, on, faults.ErrUnsupported)
+	var c faults.Container
+	for waited := time.Duration(0); ; waited += look {
+		var err error
+		if c, err = env.Engine.Inspect(ctx, on.Container); err != nil {
+			return faults.Record{}, fmt.Errorf("inspect %s: %w", on, err)
+		}
+		refusal := unexplained(c, desire(env.Journal, on.Container, ""))
+		if refusal == nil {
+			break
+		}
+		if waited >= ending {
+			return faults.Record{}, fmt.Errorf("%s %s: %w: %w", kind, on, faults.ErrUnsupported, refusal)
+		}
+		if err := faults.Pause(ctx, look); err != nil {
+			return faults.Record{}, fmt.Errorf("%s %s: %w: %w", kind, on, refusal, err)
+		}
 	}
 	if c.Running && !c.Restarting {
 		w.PID, w.StartedAt = c.PID, c.StartedAt
 	}
 	w.Restarts, w.Policy = c.RestartCount, c.RestartPolicy
 	return faults.NewRecord(kind, on, w)
+}
+
+// unexplained says why a container can have no process fault: it is in a state that no active record asks for.
+func unexplained(c faults.Container, d desired) error {
+	switch {
+	case (!c.Running || c.Restarting) && d.down() == nil:
+		return fmt.Errorf("it is not running (exit code %d); start it first", c.ExitCode)
+	case c.Paused && d.pause == nil:
+		return errors.New("it is paused, and not by discompose; unpause it first")
+	}
+	return nil
 }
 
 // effect is what the four kinds have in common: undo is to compute the desired state without the record.

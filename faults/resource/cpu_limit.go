@@ -99,6 +99,10 @@ func (f *CPULimit) Prepare(ctx context.Context, env faults.Env, on faults.Target
 
 type cpuLimit struct{ limit }
 
+// tellApart is the largest share of a container's own limit that the kind can be witnessed with: closer to it, throttling
+// proves nothing.
+const tellApart = 0.8
+
 // throttling is one reading of the CFS counters.
 type throttling struct{ periods, throttled int64 }
 
@@ -136,6 +140,9 @@ func (l cpuLimit) Confirm(ctx context.Context, env faults.Env, r faults.Record, 
 		n, of := now.throttled-first.throttled, now.periods-first.periods
 		if n <= 0 {
 			return faults.Witness{}, noWitness("%s was not throttled in %d periods: it uses less than %s", r.On, of, l.text(value, b))
+		}
+		if b.Value != unlimited && float64(value) > tellApart*float64(b.Value) {
+			return faults.Witness{}, noWitness("%s was limited to %s before, which throttles it too: a limit of %s cannot be told from that", r.On, l.text(b.Value, b), l.text(value, b))
 		}
 		return faults.Witness{
 			What: "CPU periods in which the quota ran out", Value: float64(n), Unit: "throttled periods",

@@ -34,6 +34,7 @@ func (a *app) heal(ctx context.Context, args []string, all bool) error {
 		if err != nil {
 			return err
 		}
+		o.Kept = true // it is asked for by name
 		err = runner.Heal(ctx, dir, o)
 		if errors.Is(err, runner.ErrAlive) || errors.Is(err, runner.ErrOtherEngine) {
 			return &usageError{err}

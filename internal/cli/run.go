@@ -119,6 +119,9 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	if out.Dir != "" {
 		fmt.Fprintf(a.Err, "run directory: %s\n", out.Dir)
 	}
+	if o.keep && out.Dirty == nil && out.Dir != "" {
+		fmt.Fprintf(a.Err, "its environment is kept; to remove it: discompose heal %s\n", out.Dir)
+	}
 	if out.Dirty != nil {
 		fmt.Fprintf(a.Err, "discompose: the environment is left dirty: %v\ndiscompose: run: discompose heal %s\n", out.Dirty, out.Dir)
 	}

@@ -49,9 +49,20 @@ func load(ctx context.Context, name string, set []string) (*scenarios.Scenario, 
 	}
 	project, err := runner.LoadProject(ctx, s, "discompose/self")
 	if err != nil {
-		return nil, nil, &usageError{err}
+		return nil, nil, composeError(s, err)
 	}
 	return s, project, s.CheckServices(runner.ServicesOf(project.Services()))
+}
+
+// composeError puts an error of the Compose files at the place where the scenario names them.
+func composeError(s *scenarios.Scenario, err error) error {
+	out := &scenarios.Error{File: s.Origin.Path, Row: 1, Col: 1, Key: "environment", Problem: err.Error(), Hint: "paths are relative to the scenario's folder"}
+	for _, key := range []string{"environment", "environment.files", "environment.use", "environment.files[0]"} {
+		if place, ok := s.Places[key]; ok {
+			out.File, out.Row, out.Col, out.Key = place.File, place.Row, place.Col, key
+		}
+	}
+	return scenarios.Errors{out}
 }
 
 // named lists the scenarios that a command is about: its arguments, and those of the catalogue with a tag.
