@@ -187,7 +187,11 @@ func (p *Plan) String() string {
 		pr := s.Probe[name]
 		fmt.Fprintf(&b, "probe        %s: %s %s every %s, %s during faults\n", name, pr.Kind, pr.Target, pr.Every, pr.During)
 	}
+	for _, step := range s.Setup {
+		fmt.Fprintf(&b, "setup        %s%s\n", stepText(step), beforeText(step.Before))
+	}
 	fmt.Fprintf(&b, "steady       for %s within %s, %d operations of each workload\n", s.Steady.For, s.Steady.Within, s.Steady.Operations)
+	fmt.Fprintf(&b, "guard        before, inside and after each fault: %d operations of each workload, %d evaluations of each probe\n", s.Guard.Operations, s.Guard.Probes)
 	b.WriteString("timeline\n")
 	for _, in := range p.Injections {
 		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what(p.Services))
@@ -197,6 +201,9 @@ func (p *Plan) String() string {
 		b.WriteString("  no faults\n")
 	}
 	fmt.Fprintf(&b, "recovery     within %s\n", s.Recovery.Within)
+	for _, step := range s.Teardown {
+		fmt.Fprintf(&b, "teardown     %s\n", stepText(step))
+	}
 	for _, c := range s.Check {
 		fmt.Fprintf(&b, "check        %s on workload %s\n", c.Kind, c.Workload)
 	}
@@ -230,10 +237,23 @@ func (in Injection) what(services []scenarios.Service) string {
 	if params := paramsText(in.Fault.Params); params != "" {
 		text += " (" + params + ")"
 	}
+	if in.Fault.Pick != "" && in.Fault.Pick != "all" {
+		text += ", picked by the seed: " + in.Fault.Pick
+	}
 	if in.After != "" {
 		text += ", after " + in.After
 	}
+	if len(in.Fault.ObservedBy) > 0 {
+		text += ", observed by " + strings.Join(in.Fault.ObservedBy, ", ")
+	}
 	return text
+}
+
+func beforeText(before []string) string {
+	if len(before) == 0 {
+		return ""
+	}
+	return ", before " + strings.Join(before, ", ")
 }
 
 // paramsText is a kind's parameters as the scenario would write them, in one line; those that are zero are left out.
