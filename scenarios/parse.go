@@ -42,7 +42,10 @@ func Parse(fsys fs.FS, name string, o Options) (*Scenario, error) {
 	return s, nil
 }
 
-// parse is Parse that returns what it could read in spite of an error; never nil.
+// ParsePartial is Parse that returns what it could read in spite of an error, never nil: so that its names can be checked
+// against the services in the same go. What it could not read is zero.
+func ParsePartial(fsys fs.FS, name string, o Options) (*Scenario, error) { return parse(fsys, name, o) }
+
 func parse(fsys fs.FS, name string, o Options) (*Scenario, error) {
 	l := &loader{fsys: fsys, env: o.Env, show: shower(name, o.Origin)}
 	s := &Scenario{Origin: o.Origin}

@@ -23,7 +23,7 @@ func scenarioOptions(set []string) scenarios.Options {
 	}
 }
 
-// parse finds and reads one scenario.
+// parse finds and reads one scenario; with an error comes what could be read, or nil.
 func parse(name string, set []string) (*scenarios.Scenario, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -35,23 +35,39 @@ func parse(name string, set []string) (*scenarios.Scenario, error) {
 	}
 	o := scenarioOptions(set)
 	o.Origin = origin
-	return scenarios.Parse(fsys, file, o)
+	return scenarios.ParsePartial(fsys, file, o)
 }
 
 // load reads one scenario and its Compose files, and checks the one against the other; it asks no engine.
 func load(ctx context.Context, name string, set []string) (*scenarios.Scenario, *compose.Project, error) {
-	s, err := parse(name, set)
-	if err != nil {
-		return nil, nil, err
-	}
-	if s.Environment.Attach != "" {
-		return s, nil, nil
+	s, bad := parse(name, set)
+	switch {
+	case s == nil, bad != nil && s.Environment.Use == "" && len(s.Environment.Files) == 0:
+		return nil, nil, bad
+	case s.Environment.Attach != "":
+		return s, nil, bad
 	}
 	project, err := runner.LoadProject(ctx, s, "discompose/self")
 	if err != nil {
-		return nil, nil, composeError(s, err)
+		if bad != nil && s.Environment.Use != "" {
+			return nil, nil, bad // it names the environment already
+		}
+		return nil, nil, errors.Join(bad, composeError(s, err))
 	}
-	return s, project, s.CheckServices(runner.ServicesOf(project.Services()))
+	return s, project, errors.Join(bad, keyed(s.CheckServices(runner.ServicesOf(project.Services())), bad != nil))
+}
+
+// keyed leaves out, where the scenario itself could not be read whole, what concerns no key: it may follow from that.
+func keyed(err error, partial bool) error {
+	var list scenarios.Errors
+	if !partial || !errors.As(err, &list) {
+		return err
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(e *scenarios.Error) bool { return e.Key == "" })
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 // composeError puts an error of the Compose files at the place where the scenario names them.
