@@ -47,20 +47,34 @@ func (r *run) startFleet(ctx context.Context, image string) (*fleet, error) {
 	for _, n := range networks {
 		ids = append(ids, n.ID)
 	}
+	errs := make([]error, len(specs))
+	var starting sync.WaitGroup
+	for i, c := range specs {
+		starting.Go(func() { errs[i] = r.startClient(ctx, c, image, ids) })
+	}
+	starting.Wait()
 	for _, c := range specs {
-		c.conn, _, err = agent.StartClient(ctx, r.engine.Docker(), agent.ClientOptions{
-			Image: image, Name: r.info.Project + "-discompose-" + c.name, Run: r.info.ID, Project: r.info.Project, Networks: ids,
-			OnEvent: func(e agent.Event) { r.clientEvent(c, e) },
-		})
-		if err != nil {
-			return f, fmt.Errorf("start client %s: %w", c.name, err)
-		}
-		f.clients = append(f.clients, c)
-		if err := c.conn.Call(ctx, workload.OpConfigure, workload.ClientConfig{Workloads: c.workloads, Probes: c.probes}, nil); err != nil {
-			return f, fmt.Errorf("configure client %s: %w", c.name, err)
+		if c.conn != nil {
+			f.clients = append(f.clients, c)
 		}
 	}
-	return f, nil
+	return f, errors.Join(errs...)
+}
+
+// startClient starts one client container and tells it what to run.
+func (r *run) startClient(ctx context.Context, c *clientConn, image string, networks []string) error {
+	conn, _, err := agent.StartClient(ctx, r.engine.Docker(), agent.ClientOptions{
+		Image: image, Name: r.info.Project + "-discompose-" + c.name, Run: r.info.ID, Project: r.info.Project, Networks: networks,
+		OnEvent: func(e agent.Event) { r.clientEvent(c, e) },
+	})
+	if err != nil {
+		return fmt.Errorf("start client %s: %w", c.name, err)
+	}
+	c.conn = conn
+	if err := conn.Call(ctx, workload.OpConfigure, workload.ClientConfig{Workloads: c.workloads, Probes: c.probes}, nil); err != nil {
+		return fmt.Errorf("configure client %s: %w", c.name, err)
+	}
+	return nil
 }
 
 // clientSpecs lays workloads out over client containers, and puts all probes that need the project's network into one.

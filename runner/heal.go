@@ -164,8 +164,9 @@ func awaitAgent(ctx context.Context, docker *client.Client, run string) error {
 		if len(list) == 0 {
 			return nil
 		}
-		if time.Since(began) > agentLeaves {
-			for _, c := range list {
+		for _, c := range list {
+			// One that was created and never started has nothing to heal, nor will it leave.
+			if time.Since(began) > agentLeaves || c.State == container.StateCreated {
 				if err := docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
 					return fmt.Errorf("remove agent: %w", err)
 				}
