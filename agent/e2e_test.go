@@ -26,6 +26,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/discompose/discompose/agent"
+	"github.com/discompose/discompose/internal/imagetest"
 )
 
 const testLabel = "io.discompose.test.agent"
@@ -68,6 +69,7 @@ func TestMain(m *testing.M) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	imagetest.Need(t, "busybox:latest")
 	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)

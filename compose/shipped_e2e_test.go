@@ -10,12 +10,16 @@ import (
 
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/compose/composetest"
+	"github.com/discompose/discompose/internal/imagetest"
 )
 
 func TestShippedKafkaGetsReadyAndWebToo(t *testing.T) {
 	e := composetest.Engine(t)
 	for name, hold := range map[string][]string{"kafka": {"consumer"}, "web": nil} {
 		t.Run(name, func(t *testing.T) {
+			if name == "kafka" {
+				imagetest.Need(t, "apache/kafka:3.9.1")
+			}
 			p, err := compose.LoadShipped(t.Context(), name, compose.LoadOptions{Env: map[string]string{"DISCOMPOSE_IMAGE": "busybox:1"}})
 			if err != nil {
 				t.Fatal(err)

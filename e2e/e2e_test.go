@@ -24,6 +24,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
+	"github.com/discompose/discompose/internal/imagetest"
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/oracle"
 )
@@ -124,9 +125,7 @@ func docker(t *testing.T) *client.Client {
 // needImage skips, aloud, a test whose image cannot be had.
 func needImage(t *testing.T, ref string) {
 	t.Helper()
-	if _, err := docker(t).ImageInspect(t.Context(), ref); err != nil {
-		t.Skipf("image %s is not on this engine: %v", ref, err)
-	}
+	imagetest.Need(t, ref)
 }
 
 // left names what carries the label of a run.

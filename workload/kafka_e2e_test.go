@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/discompose/discompose/internal/imagetest"
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/workload"
 	"github.com/discompose/discompose/workload/embedded"
@@ -29,6 +30,10 @@ func docker(t *testing.T, args ...string) string {
 // startKafka starts a real broker on a loopback port and returns its container and address.
 func startKafka(t *testing.T) (id, addr string) {
 	t.Helper()
+	imagetest.Need(t, "apache/kafka:3.9.1")
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Skipf("the test drives the broker with the docker command: %v", err)
+	}
 	addr = freeAddr(t)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/internal/imagetest"
 )
 
 // Write writes files (relative path → text) into a new folder and returns it.
@@ -36,6 +37,7 @@ func Write(tb testing.TB, files map[string]string) string {
 // Engine connects to the engine and ends the connection with the test.
 func Engine(tb testing.TB) *compose.Engine {
 	tb.Helper()
+	imagetest.Need(tb, "busybox:1", "nginx:1.22")
 	e, err := compose.Connect(tb.Context())
 	if err != nil {
 		tb.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/discompose/discompose/faults/engine"
+	"github.com/discompose/discompose/internal/imagetest"
 )
 
 func TestRealEngineKeepsTheContract(t *testing.T) {
@@ -19,9 +20,7 @@ func TestRealEngineKeepsTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = docker.Close() })
-	if _, err := docker.Ping(t.Context()); err != nil {
-		t.Skipf("no engine: %v", err)
-	}
+	imagetest.Need(t, "busybox:latest")
 	pids := int64(50)
 	c, err := docker.ContainerCreate(t.Context(), &container.Config{
 		Image: "busybox:latest", Cmd: []string{"sh", "-c", "trap exit TERM; while :; do sleep 0.05; done"},
