@@ -24,12 +24,12 @@ func (e *APIError) Error() string { return e.Message }
 
 // The errors of Toxiproxy's API, with its own texts.
 var (
-	ErrProxyNotFound      = &APIError{"proxy not found", http.StatusNotFound}                                                   //nolint:gochecknoglobals // a sentinel
-	ErrToxicNotFound      = &APIError{"toxic not found", http.StatusNotFound}                                                   //nolint:gochecknoglobals // a sentinel
-	ErrToxicAlreadyExists = &APIError{"toxic already exists", http.StatusConflict}                                              //nolint:gochecknoglobals // a sentinel
-	ErrInvalidToxicType   = &APIError{"invalid toxic type", http.StatusBadRequest}                                              //nolint:gochecknoglobals // a sentinel
-	ErrInvalidStream      = &APIError{"stream was invalid, can be either upstream or downstream", http.StatusBadRequest}        //nolint:gochecknoglobals // a sentinel
-	ErrFixed              = &APIError{"links are made by discompose: declare a [[link]] in the scenario", http.StatusForbidden} //nolint:gochecknoglobals // a sentinel
+	ErrProxyNotFound      = &APIError{"proxy not found", http.StatusNotFound}
+	ErrToxicNotFound      = &APIError{"toxic not found", http.StatusNotFound}
+	ErrToxicAlreadyExists = &APIError{"toxic already exists", http.StatusConflict}
+	ErrInvalidToxicType   = &APIError{"invalid toxic type", http.StatusBadRequest}
+	ErrInvalidStream      = &APIError{"stream was invalid, can be either upstream or downstream", http.StatusBadRequest}
+	ErrFixed              = &APIError{"links are made by discompose: declare a [[link]] in the scenario", http.StatusForbidden}
 )
 
 func badRequest(format string, args ...any) error {
@@ -95,7 +95,7 @@ func show(l *Link) apiProxy {
 func (a *API) Handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"version": Version})
+		_ = reply(w, http.StatusOK, map[string]string{"version": Version}) // the client has gone
 	})
 	m.HandleFunc("GET /proxies", a.index)
 	m.HandleFunc("POST /reset", a.reset)

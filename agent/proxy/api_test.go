@@ -15,7 +15,7 @@ import (
 	"github.com/discompose/discompose/agent/proxy"
 )
 
-func TestToxiproxyClient(t *testing.T) {
+func TestToxiproxyClient(t *testing.T) { //nolint:gocognit // one client's session, step by step
 	r := newRig(t, proxy.Options{Name: "orders->db:5432", Upstream: "db:5432"})
 	var changes []proxy.Change
 	api := &proxy.API{
@@ -24,7 +24,7 @@ func TestToxiproxyClient(t *testing.T) {
 	}
 	api.Add(r.link)
 	server := httptest.NewServer(api.Handler())
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	defer http.DefaultClient.CloseIdleConnections()
 	defer server.Close()
 	ours, theirs := toxiproxy.NewClient(server.URL), toxiproxy.NewClient(server.URL)
 	ours.UserAgent = "ours"
@@ -104,7 +104,7 @@ func TestAPIRefuses(t *testing.T) {
 	api := &proxy.API{OnChange: func(c proxy.Change) { t.Errorf("change %+v", c) }}
 	api.Add(r.link)
 	server := httptest.NewServer(api.Handler())
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	defer http.DefaultClient.CloseIdleConnections()
 	defer server.Close()
 	c := toxiproxy.NewClient(server.URL)
 	p, err := c.Proxy("a")

@@ -79,6 +79,7 @@ func newDirection(c *conn, dir stream.Direction, src, dst *net.TCPConn) (*direct
 // run returns when this direction has passed on its end, or when the connection is closed.
 func (d *direction) run() {
 	for d.kernel() != finished && d.chain() != finished {
+		continue // a toxic came, or the last one went
 	}
 	d.mu.Lock()
 	d.over = true

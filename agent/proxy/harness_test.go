@@ -40,7 +40,7 @@ func (n loopback) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, er
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.TCPConn), nil
+	return c.(*net.TCPConn), nil //nolint:forcetypeassert // of a tcp dial
 }
 
 func (n loopback) Original(*net.TCPConn) (netip.AddrPort, error) { return n.to, nil }
@@ -53,41 +53,41 @@ type rig struct {
 }
 
 // newRig opens a link, and checks after the test that it leaves no goroutine and no descriptor.
-func newRig(t testing.TB, o proxy.Options) *rig {
-	t.Helper()
-	goroutines, fds := runtime.NumGoroutine(), descriptors(t)
-	ls, err := loopback{}.Listen(t.Context())
+func newRig(tb testing.TB, o proxy.Options) *rig {
+	tb.Helper()
+	goroutines, fds := runtime.NumGoroutine(), descriptors(tb)
+	ls, err := loopback{}.Listen(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r := &rig{t: t, server: ls[0]}
+	r := &rig{t: tb, server: ls[0]}
 	if o.Network == nil {
 		o.Network = loopback{to: addr(ls[0].Addr())}
 	}
-	if r.link, err = proxy.Open(t.Context(), o); err != nil {
-		t.Fatal(err)
+	if r.link, err = proxy.Open(tb.Context(), o); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := r.link.Close(ctx); err != nil {
-			t.Errorf("%v\n%s", err, stacks())
+			tb.Errorf("%v\n%s", err, stacks())
 		}
 		ls[0].Close()
 		r.eventually("no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
-		r.eventually("no descriptor is left", func() bool { return descriptors(t) <= fds })
+		r.eventually("no descriptor is left", func() bool { return descriptors(tb) <= fds })
 		s := r.link.Snapshot()
 		if s.Open != 0 || s.Upstream.Held != 0 || s.Downstream.Held != 0 {
-			t.Errorf("closed link still has %d connections, %d and %d bytes", s.Open, s.Upstream.Held, s.Downstream.Held)
+			tb.Errorf("closed link still has %d connections, %d and %d bytes", s.Open, s.Upstream.Held, s.Downstream.Held)
 		}
 	})
 	return r
 }
 
-func addr(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
+func addr(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() } //nolint:forcetypeassert // of a TCP socket
 
-func descriptors(t testing.TB) int {
-	t.Helper()
+func descriptors(tb testing.TB) int {
+	tb.Helper()
 	d, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return 0

@@ -101,7 +101,7 @@ func TestLatency(t *testing.T) {
 
 func TestBandwidth(t *testing.T) {
 	x := toxicOf("bandwidth", "", map[string]any{"rate": 1000})
-	each(t, x, func(t *testing.T, r *rig, name string, from, to *net.TCPConn) {
+	each(t, x, func(t *testing.T, r *rig, _ string, from, to *net.TCPConn) {
 		start := time.Now()
 		go func() { _ = sendNoise(from, 1, 300_000) }()
 		if n, err := expectNoise(to, 1); n != 300_000 || err != nil {

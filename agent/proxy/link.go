@@ -41,6 +41,7 @@ type Network interface {
 // Hangup is how a connection is closed. The zero value is RST.
 type Hangup uint8
 
+// The ways to close a connection.
 const (
 	RST Hangup = iota // reset
 	FIN               // closed in good order
@@ -116,7 +117,7 @@ func Open(ctx context.Context, o Options) (*Link, error) {
 	}
 	l := &Link{opts: o, listeners: ls, conns: map[*conn]struct{}{}, hangups: map[Closed]int64{}, enabled: true}
 	l.ctx, l.cancel = context.WithCancel(ctx)
-	context.AfterFunc(l.ctx, l.stop)
+	context.AfterFunc(l.ctx, l.stop) //nolint:contextcheck // stop runs because ctx has ended
 	for _, x := range ls {
 		l.work.Go(func() { l.accept(x) })
 	}
@@ -240,7 +241,7 @@ func (l *Link) Enabled() bool {
 	return l.enabled
 }
 
-// SetEnabled(false) closes the link's connections and refuses new ones (ECONNREFUSED); SetEnabled(true) undoes it.
+// SetEnabled with false closes the link's connections and refuses new ones (ECONNREFUSED); with true it undoes that.
 func (l *Link) SetEnabled(on bool) error {
 	l.changing.Lock()
 	defer l.changing.Unlock()

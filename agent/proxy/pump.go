@@ -24,7 +24,7 @@ type pump struct {
 }
 
 // errBlocked is what drain reports where it would have to wait.
-var errBlocked = errors.New("receiver does not read") //nolint:gochecknoglobals // a sentinel
+var errBlocked = errors.New("receiver does not read")
 
 func (m *pump) init(d *direction) {
 	m.d = d

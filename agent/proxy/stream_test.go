@@ -42,7 +42,7 @@ func lossless(r *rand.Rand) proxy.Toxic {
 }
 
 // churn makes n random changes to the link's toxics, and ends with none.
-func churn(ctx context.Context, l *proxy.Link, seed uint64, n int) error {
+func churn(ctx context.Context, l *proxy.Link, seed uint64, n int) error { //nolint:gocognit // a table of random changes
 	r := rand.New(rand.NewPCG(seed, 2))
 	var active []proxy.Toxic
 	for i := range n {
@@ -89,6 +89,7 @@ func churn(ctx context.Context, l *proxy.Link, seed uint64, n int) error {
 
 // duplex sends noise both ways through conns connections while changes are made, and compares every byte.
 func duplex(t *testing.T, conns, changes int, perStream int64, seed uint64) {
+	t.Helper()
 	r := newRig(t, proxy.Options{Name: "a->b:1", Seed: seed, Window: 256 << 10})
 	var all sync.WaitGroup
 	stop := make(chan struct{})
@@ -376,16 +377,16 @@ func TestLeavesKernelAndComesBack(t *testing.T) {
 
 func TestAdoptsOpenPair(t *testing.T) {
 	r := newRig(t, proxy.Options{Network: loopback{}})
-	left, _ := net.Dial("tcp4", r.server.Addr().String())
+	left, _ := new(net.Dialer).DialContext(t.Context(), "tcp4", r.server.Addr().String())
 	a, _ := r.server.AcceptTCP()
-	right, _ := net.Dial("tcp4", r.server.Addr().String())
+	right, _ := new(net.Dialer).DialContext(t.Context(), "tcp4", r.server.Addr().String())
 	b, _ := r.server.AcceptTCP()
 	defer left.Close()
 	defer right.Close()
 	if err := r.link.Adopt(a, b); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = sendNoise(left.(*net.TCPConn), 1, 1<<20) }()
+	go func() { _ = sendNoise(left.(*net.TCPConn), 1, 1<<20) }() //nolint:forcetypeassert // of a tcp4 dial
 	if n, err := expectNoise(right, 1); n != 1<<20 || err != nil {
 		t.Errorf("%d bytes: %v", n, err)
 	}

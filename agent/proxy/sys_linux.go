@@ -235,7 +235,7 @@ func Listen(ctx context.Context, network, host string) (*net.TCPListener, error)
 	if err != nil {
 		return nil, err
 	}
-	defer finder.Close()
+	defer finder.Close() //nolint:errcheck // it only found a port
 	l, err := lc.Listen(ctx, network, finder.Addr().String())
 	if err != nil {
 		return nil, err

@@ -156,7 +156,7 @@ func check(t toxics.Toxic) error {
 func (t *toxic) actsOn(seed, n uint64) bool {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(t.Stream + "/" + t.Name))
-	r := rand.New(rand.NewPCG(seed^h.Sum64(), n<<20^t.version)) //nolint:gosec // reproducible on purpose
+	r := rand.New(rand.NewPCG(seed^h.Sum64(), n<<20^t.version))
 	return r.Float32() < t.Toxicity
 }
 
