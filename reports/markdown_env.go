@@ -101,6 +101,7 @@ func fileNotes() [][2]string {
 		{"journal.jsonl", "every fault and what undoes it"},
 		{"ledger.sqlite", "every operation, fault, witness and event"},
 		{"events.jsonl", "the engine's events"},
+		{"events.jsonl", "what the engine, the agent and the clients told, one line each"},
 		{"judgement.json", "the verdict with every check and window"},
 		{"report.json", "this report for machines"},
 		{"logs/", "every service's log"},

@@ -150,11 +150,20 @@ func (r *run) say(e Event) {
 
 // note writes an event into the ledger.
 func (r *run) note(source, kind, service, detail string) {
+	r.event(ledger.Event{At: r.clock.now(), Source: source, Type: kind, Service: service, Detail: detail})
+}
+
+// event keeps one event, in the ledger and as a line of events.jsonl.
+func (r *run) event(e ledger.Event) {
 	if r.store == nil {
 		return
 	}
-	if err := r.store.AddEvent(ledger.Event{At: r.clock.now(), Source: source, Type: kind, Service: service, Detail: detail}); err != nil {
-		r.o.Log.Error("record event", "type", kind, "err", err)
+	err := r.store.AddEvent(e)
+	if line, merr := json.Marshal(e); merr == nil && r.dir != nil {
+		err = errors.Join(err, r.dir.Append(fileEvents, append(line, '\n')))
+	}
+	if err != nil {
+		r.o.Log.Error("record event", "type", e.Type, "err", err)
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 	fileRendered = "compose.rendered.yaml"
 	fileLatest   = "latest"
 	fileVerdict  = "verdict"
+	fileEvents   = "events.jsonl"
 )
 
 // Dir is the directory of one run, locked while the run lives.
@@ -102,6 +103,19 @@ func (d *Dir) Write(name string, data []byte) error {
 	}
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// Append puts data at the end of a file of the run directory, in one write.
+func (d *Dir) Append(name string, data []byte) error {
+	f, err := os.OpenFile(filepath.Join(d.Path, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("append to %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("append to %s: %w", name, err)
 	}
 	return nil
 }

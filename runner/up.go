@@ -117,9 +117,7 @@ func (r *run) dockerEvent(e compose.Event) {
 	if age := time.Now().UnixNano() - e.Time; age > 0 && age < int64(5*time.Second) {
 		at -= age
 	}
-	if err := r.store.AddEvent(ledger.Event{At: at, Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail}); err != nil {
-		r.o.Log.Error("record event", "type", e.Action, "err", err)
-	}
+	r.event(ledger.Event{At: at, Source: "docker", Type: e.Action, Service: e.Service, Detail: e.Detail})
 }
 
 // steps runs setup or teardown steps in order, keeping their output in commands/.
