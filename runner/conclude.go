@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -160,19 +159,7 @@ func WriteReports(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range reports.Formats() {
-		if f.File == "" {
-			continue
-		}
-		var buf bytes.Buffer
-		if err := f.Write(&buf, record); err != nil {
-			return fmt.Errorf("write %s: %w", f.File, err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, f.File), buf.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("write %s: %w", f.File, err)
-		}
-	}
-	return nil
+	return reports.WriteAll(dir, record)
 }
 
 // teardown removes everything that the run made. Its error says what is left.
