@@ -39,6 +39,7 @@ const (
 	RoleAgent     = "agent"
 	RoleClient    = "client"
 	RoleForkProbe = "fork-probe" // hidden: the agent runs itself with it, see ForkProbeMain
+	RoleNet       = "net"        // hidden: the agent's child that owns proxies and rules
 )
 
 // Conditions that callers test with errors.Is, on both ends of a stream.

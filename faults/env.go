@@ -12,6 +12,7 @@ import (
 type Env struct {
 	Engine  Engine
 	Host    Host
+	Links   Links // nil where nothing can be routed: without an agent, or without the capability CapLinks
 	Journal Journal
 	// Now reads the engine host's boot-time clock, in ns; nil leaves witnesses without a time.
 	Now func() int64
@@ -119,6 +120,8 @@ const (
 	CapCgroupPIDs    Capability = "cgroup-pids"    // pids controller, writable
 	CapCgroupFreezer Capability = "cgroup-freezer" // freezer, readable
 	CapSignal        Capability = "signal"         // may signal processes of containers
+	CapPackets       Capability = "packets"        // nftables in containers' network namespaces: drop, reject, counters
+	CapLinks         Capability = "links"          // packets, and redirecting connections to the agent's proxies
 )
 
 // Facts is what the agent's probe found. The zero value is a host without an agent.
@@ -173,7 +176,73 @@ const (
 	OpForkProbe = "proc.fork_probe"
 	// OpAlive tells whether a process is there: Alive → AliveResult.
 	OpAlive = "proc.alive"
+	// OpCut drops or rejects packets between a container and its peers, at the receiver's input, from the next packet on;
+	// it holds over restarts and changed addresses of either side until OpUncut: Cut → nothing. A second cut of the same id
+	// replaces the first.
+	OpCut = "net.cut"
+	// OpUncut ends a cut; one that is not there is fine: CutID → nothing.
+	OpUncut = "net.uncut"
+	// OpCutState tells how many packets a cut has stopped: CutID → CutCount. A cut that is not there has Active false.
+	OpCutState = "net.cut_state"
+	// OpReach sends datagrams between network namespaces of two containers, in one direction, and tells how many
+	// arrived: Reach → ReachResult.
+	OpReach = "net.reach"
+	// OpPeers lists the running containers of the run's project that named services stand for now: Peers → PeerList.
+	OpPeers = "net.peers"
 )
+
+// Cut asks for a cut between one container and others. Services in Against are names of services, "workload" for the
+// client containers of all workloads, "workload.<name>" for those of one, "probes" for the one of the probes, and "*" for
+// everything else in the project.
+type Cut struct {
+	ID        string   `json:"id"` // the record's id
+	Container string   `json:"container"`
+	Against   []string `json:"against"`
+	In        bool     `json:"in"`     // packets from the others to the container
+	Out       bool     `json:"out"`    // packets from the container to the others
+	Reject    bool     `json:"reject"` // answer with a TCP reset, or with ICMP "administratively prohibited", instead of silence
+}
+
+// CutID names a cut.
+type CutID struct {
+	ID string `json:"id"`
+}
+
+// CutCount is what a cut has done so far.
+type CutCount struct {
+	Active bool  `json:"active"`
+	In     int64 `json:"in"`  // packets that it stopped on their way to the container
+	Out    int64 `json:"out"` // packets from the container, stopped at the others
+}
+
+// Reach asks for datagrams from one container to another: to every address of To in a network that they share.
+type Reach struct {
+	From string `json:"from"` // container's full id
+	To   string `json:"to"`
+}
+
+// ReachResult counts the datagrams. Sent 0 says that the two share no network, or that one of them does not run.
+type ReachResult struct {
+	Sent    int `json:"sent"`
+	Arrived int `json:"arrived"`
+}
+
+// Peers asks for the containers behind names as Cut.Against has them, without the container itself.
+type Peers struct {
+	Container string   `json:"container"`
+	Against   []string `json:"against"`
+}
+
+// PeerList lists them, sorted by name.
+type PeerList struct {
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is one running container.
+type Peer struct {
+	Container string `json:"container"` // full id
+	Name      string `json:"name"`      // "kafka2", "web[2]", "workload.orders"
+}
 
 // CgroupFile names a file of a container's cgroup. On version 1 the file lies under the controller's own hierarchy.
 type CgroupFile struct {

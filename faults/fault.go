@@ -49,16 +49,28 @@ var ErrUnsupported = errors.New("not supported here")
 // ErrNoWitness says that a fault was applied and its effect was not seen.
 var ErrNoWitness = errors.New("no witness")
 
-// Target is one container that a fault acts on. The zero value is no target.
+// Target is one container, or one link, that a fault acts on. The zero value is no target.
 type Target struct {
-	Service   string `json:"service"`
-	Number    int    `json:"number"`    // replica, from 1
-	Container string `json:"container"` // full id
-	Name      string `json:"name"`      // for people
+	Service   string `json:"service"`        // of a link: the service that it goes to
+	Number    int    `json:"number"`         // replica, from 1
+	Container string `json:"container"`      // full id; empty for a link
+	Name      string `json:"name"`           // for people
+	Link      string `json:"link,omitempty"` // "web->db:5432": one client service, one server service and port
 }
 
-// String is the name that people know the target by: "kafka" or "web[2]".
+// Key is what the journal keeps records and locks by: the container's id, or the link's name.
+func (t Target) Key() string {
+	if t.Link != "" {
+		return t.Link
+	}
+	return t.Container
+}
+
+// String is the name that people know the target by: "kafka", "web[2]" or "web->db:5432".
 func (t Target) String() string {
+	if t.Link != "" {
+		return t.Link
+	}
 	if t.Number > 1 {
 		return fmt.Sprintf("%s[%d]", t.Service, t.Number)
 	}
@@ -129,6 +141,13 @@ type Settler interface {
 	Settled(ctx context.Context, env Env, r Record) (bool, error)
 }
 
+// ServiceNamer is a Fault with parameters that name services beside its target. "workload", "workload.<name>" and "probes"
+// name client containers of the run.
+type ServiceNamer interface {
+	// Services maps each such key to what it names.
+	Services() map[string][]string
+}
+
 // ParamError is a problem with one key of a fault's table. Key is as written in TOML.
 type ParamError struct {
 	Key  string
@@ -160,6 +179,9 @@ type Spec struct {
 	Mechanisms []Mechanism  // best first
 	New        func() Fault // a pointer to the kind's zero parameters, to decode into
 	Effect     Effect
+	// Cuts says that its target cannot be reached while it is active: new connections to it are then not routed through the
+	// proxy, which would accept them, so that connect() behaves as it does without discompose.
+	Cuts bool
 }
 
 // Mechanism is the best way to carry the kind out on a host with facts, or an error that wraps ErrUnsupported and

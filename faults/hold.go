@@ -131,7 +131,7 @@ func revertOnce(ctx context.Context, env Env, e Effect, r Record) (Witness, erro
 }
 
 func locked(env Env, r Record, f func() error) error {
-	defer env.Journal.Lock(r.On.Container)()
+	defer env.Journal.Lock(r.On.Key())()
 	return f()
 }
 

@@ -51,12 +51,12 @@ type Journal interface {
 	Intend(r Record) error
 	Release(r Record) error
 	Done(r Record) error
-	// Active lists the records that are wanted on a container, in the order of Intend.
-	Active(container string) []Record
+	// Active lists the records that are wanted on a target, by its Key, in the order of Intend.
+	Active(key string) []Record
 	// Base returns the base value of a resource; the first call reads it and journals it.
 	Base(container, resource string, read func() (json.RawMessage, error)) (json.RawMessage, error)
-	// Lock serialises changes to one container; the caller runs the returned function to unlock.
-	Lock(container string) (unlock func())
+	// Lock serialises changes to one target, by its Key; the caller runs the returned function to unlock.
+	Lock(key string) (unlock func())
 }
 
 // State is the ledger of open undo work: what a sequence of journal entries describes.
@@ -160,13 +160,13 @@ func (s *State) Note() RunNote {
 	return s.note
 }
 
-// Active lists the wanted records on a container, in the order of Intend.
-func (s *State) Active(container string) []Record {
+// Active lists the wanted records on a target, by its Key, in the order of Intend.
+func (s *State) Active(key string) []Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Record
 	for _, r := range s.active {
-		if r.On.Container == container {
+		if r.On.Key() == key {
 			out = append(out, r)
 		}
 	}
@@ -201,16 +201,16 @@ func (s *State) Base(container, resource string, read func() (json.RawMessage, e
 	return s.bases[key], nil // the first one, where two callers read at the same time
 }
 
-// Lock serialises changes to one container.
-func (s *State) Lock(container string) (unlock func()) {
+// Lock serialises changes to one target, by its Key.
+func (s *State) Lock(key string) (unlock func()) {
 	s.mu.Lock()
 	if s.lockers == nil {
 		s.lockers = map[string]*sync.Mutex{}
 	}
-	m := s.lockers[container]
+	m := s.lockers[key]
 	if m == nil {
 		m = &sync.Mutex{}
-		s.lockers[container] = m
+		s.lockers[key] = m
 	}
 	s.mu.Unlock()
 	m.Lock()

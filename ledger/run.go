@@ -24,6 +24,8 @@ type Run struct {
 	Mechanisms map[string]string `json:"mechanisms,omitempty"` // fault id → how it was carried out
 	APIOnly    string            `json:"api_only,omitempty"`   // why there was no agent; empty with one
 
+	Links []Link `json:"links,omitempty"` // what was routed, as it was at the end, sorted by name
+
 	Base         int64   `json:"base"`                // start of the timeline on the host's boot-time clock, ns; 0 if never reached
 	BaseWall     int64   `json:"base_wall,omitempty"` // the engine host's wall clock at Base, Unix ns: places log lines on the timeline; 0 if unknown
 	ClockErrorNs int64   `json:"clock_error_ns"`      // half the least round trip of the clock mapping: window edges are widened by it
@@ -53,6 +55,45 @@ type Service struct {
 	Digest   string `json:"digest"` // repository digest where the engine knows one, else the image id
 	Replicas int    `json:"replicas"`
 	Fallback string `json:"fallback,omitempty"` // "embedded": the binary itself served it
+}
+
+// Link is one routed link at the end of a run, over all its clients and their restarts. The toxics that it had are the
+// faults whose target it is.
+type Link struct {
+	Name       string      `json:"name"` // "web->db:5432"
+	From       string      `json:"from"` // a service, "workload.<name>" or "probes"
+	To         string      `json:"to"`   // a service
+	Port       int         `json:"port"`
+	Clients    int         `json:"clients"`     // client namespaces that it was opened in, restarts counted
+	Accepted   int64       `json:"accepted"`    // connections that clients opened through the proxy
+	Dialled    int64       `json:"dialled"`     // of these, the ones whose server answered
+	DialFailed int64       `json:"dial_failed"` // and the ones whose server did not
+	Direct     int64       `json:"direct"`      // connections let past the proxy on purpose, while a fault had cut the server off
+	Arrived    int64       `json:"arrived"`     // new connections that servers counted at their input
+	Guarded    int64       `json:"guarded"`     // packets past the proxy that the guard stopped
+	Passed     int64       `json:"passed"`      // packets past the proxy that the guard did not stop
+	Upstream   int64       `json:"upstream"`    // bytes from clients to servers
+	Downstream int64       `json:"downstream"`  // bytes from servers to clients
+	Closed     []LinkClose `json:"closed,omitempty"`
+	Resets     []LinkReset `json:"resets,omitempty"`
+	Unrouted   string      `json:"unrouted,omitempty"` // what of it could not be routed, and why
+}
+
+// Leaked is how many connections reached a server past the proxy without a reason. 0 is the proof that nothing did.
+func (l Link) Leaked() int64 { return max(0, l.Arrived-l.Dialled-l.DialFailed-l.Direct) }
+
+// LinkClose counts connections that the proxy itself closed. By is a toxic's name, "down", "dial" or "close".
+type LinkClose struct {
+	By    string `json:"by"`
+	How   string `json:"how"` // "fin" or "rst"
+	Count int64  `json:"count"`
+}
+
+// LinkReset tells of connections that the guard closed.
+type LinkReset struct {
+	Count int    `json:"count"`
+	Why   string `json:"why"`
+	At    int64  `json:"at"` // host boot-time clock, ns
 }
 
 // Phase is one stage of a run.

@@ -32,7 +32,7 @@ type Scenario struct {
 	Check       []Check             `toml:"check" doc:"checkers over the ledger"`
 	Steady      Steady              `toml:"steady" doc:"what counts as a steady state before the first fault"`
 	Guard       Guard               `toml:"guard" doc:"operations that each fault's window needs before, inside and after it, so that no pass is vacuous"`
-	Link        []Link              `toml:"link" planned:"*" doc:"TCP connections to route through the proxy"`
+	Link        []Link              `toml:"link" doc:"TCP connections to route through the proxy; without any: those that link faults and workloads use"`
 	Nemesis     *Nemesis            `toml:"nemesis" planned:"*" doc:"a random schedule of faults from the seed"`
 
 	// Origin is where the scenario came from.
@@ -159,9 +159,9 @@ type Guard struct {
 	Probes     int `toml:"probes" default:"5" doc:"evaluations of each observing probe beside a workload"`
 }
 
-// Link is one route through the proxy. Later versions act on it; this one decodes it and says that it does not.
+// Link is one route through the proxy.
 type Link struct {
-	From string `toml:"from" required:"true" doc:"a service, \"workload\", or \"*\""`
+	From string `toml:"from" required:"true" doc:"a service or a glob, \"workload\" for the clients of all workloads, \"workload.<name>\" for those of one, \"probes\", or \"*\""`
 	To   string `toml:"to" required:"true" doc:"service:port"`
 }
 

@@ -21,10 +21,11 @@ type Service struct {
 	Healthcheck bool
 }
 
-// Ref is one service, or one replica of it, that a fault is aimed at. Number 0 is every replica.
+// Ref is one service, or one replica of it, or a link, that a fault is aimed at. Number 0 is every replica.
 type Ref struct {
-	Service string
-	Number  int
+	Service string // of a link: the service that it goes to; empty where that is a glob
+	Number  int    // 0 for a link
+	Link    string // as LinkRef writes it; empty for a service
 }
 
 // Select lists what the fault is aimed at, in the order of its targets, each once. A target that matches no service adds
@@ -37,13 +38,13 @@ func (f Fault) Select(services []Service) []Ref {
 			continue
 		}
 		for _, s := range services {
-			r := Ref{s.Name, t.number}
-			if t.matches(s.Name) && !slices.Contains(out, r) && !slices.Contains(out, Ref{s.Name, 0}) {
+			r := Ref{Service: s.Name, Number: t.number}
+			if t.matches(s.Name) && !slices.Contains(out, r) && !slices.Contains(out, Ref{Service: s.Name}) {
 				out = append(out, r)
 			}
 		}
 	}
-	return slices.DeleteFunc(out, func(r Ref) bool { return r.Number > 0 && slices.Contains(out, Ref{r.Service, 0}) })
+	return slices.DeleteFunc(out, func(r Ref) bool { return r.Number > 0 && slices.Contains(out, Ref{Service: r.Service}) })
 }
 
 // CheckServices checks every name of the scenario against the services of its environment, and that there is a fault at
