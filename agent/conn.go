@@ -117,6 +117,10 @@ func (a answer) decode(op string, out any) error {
 	if out == nil {
 		return nil
 	}
+	if raw, ok := out.(*json.RawMessage); ok { // also where there is no answer but the acknowledgement
+		*raw = a.Out
+		return nil
+	}
 	if err := json.Unmarshal(a.Out, out); err != nil {
 		return fmt.Errorf("decode answer of %s: %w", op, err)
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,7 @@ type Host struct {
 	pids map[string]int       // container → its PID 1 when last asked
 	dirs map[[2]string]string // container, controller → directory: the same after a restart
 	keep keeper
+	net  netChild
 }
 
 // NewHost makes a Host. log is told of what goes wrong in the background; it may be nil.
@@ -44,19 +46,20 @@ func NewHost(docker Inspector, log func(string)) *Host {
 		pids: map[string]int{}, dirs: map[[2]string]string{},
 	}
 	h.keep.log = log
+	h.net.exe, h.net.log = h.exe, log
 	return h
 }
 
-// Ops are the host's operations: cgroup.* and proc.*.
+// Ops are the host's operations: cgroup.*, proc.* and net.*.
 func (h *Host) Ops() Handler {
-	return Handler{
+	return mergeOps(h.net.ops(), Handler{
 		OpCgroupRead:    op(h.cgroupRead),
 		OpCgroupHold:    op(h.cgroupHold),
 		OpCgroupRelease: op(h.cgroupRelease),
 		OpSignal:        op(h.signal),
 		OpForkProbe:     op(h.forkProbe),
 		OpAlive:         op(h.alive),
-	}
+	})
 }
 
 // OnRewrite sets who is told when a held file had to be written again. It must not wait for long.
@@ -66,8 +69,18 @@ func (h *Host) OnRewrite(f func(Rewritten)) {
 	h.keep.onRewrite = f
 }
 
-// Close ends every hold. Held values stay as they are.
-func (h *Host) Close() { h.keep.close() }
+// OnNet sets who is told of the events of the networks' process. It must not wait for long.
+func (h *Host) OnNet(f func(event string, data json.RawMessage)) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.net.emit = f
+}
+
+// Close ends every hold, held values stay as they are; and the networks' process, with all its rules and connections.
+func (h *Host) Close() {
+	h.keep.close()
+	h.net.close()
+}
 
 func cgroup2(root string) bool {
 	var st unix.Statfs_t

@@ -115,3 +115,54 @@ type Connection struct {
 	Port  int    `json:"port"`
 	Count int    `json:"count"`
 }
+
+// Cut asks for a cut between one container and others.
+type Cut struct {
+	ID        string   `json:"id"`        // the record's id
+	Container string   `json:"container"` // full id
+	Against   []string `json:"against"`   // services or globs, "workload", "workload.<name>", "probes", or "*"
+	In        bool     `json:"in"`        // packets from the others to the container
+	Out       bool     `json:"out"`       // packets from the container to the others
+	Reject    bool     `json:"reject"`    // answer instead of silence
+}
+
+// CutID names a cut.
+type CutID struct {
+	ID string `json:"id"`
+}
+
+// CutCount is what a cut has done so far.
+type CutCount struct {
+	Active bool  `json:"active"`
+	In     int64 `json:"in"`  // packets that it stopped on their way to the container
+	Out    int64 `json:"out"` // packets from the container, stopped at the others
+}
+
+// Reach asks for datagrams from one container to another: to every address of To in a network that they share.
+type Reach struct {
+	From string `json:"from"` // full id
+	To   string `json:"to"`
+}
+
+// ReachResult counts the datagrams. Sent 0 says that the two share no network, or that one of them does not run.
+type ReachResult struct {
+	Sent    int `json:"sent"`
+	Arrived int `json:"arrived"`
+}
+
+// Peers asks for the containers behind names as Cut.Against has them, without the container itself.
+type Peers struct {
+	Container string   `json:"container"`
+	Against   []string `json:"against"`
+}
+
+// PeerList lists them, sorted by name.
+type PeerList struct {
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is one running container.
+type Peer struct {
+	Container string `json:"container"` // full id
+	Name      string `json:"name"`      // "kafka2", "web[2]", "workload.orders"
+}

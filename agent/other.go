@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 )
 
@@ -18,6 +19,9 @@ func (h *Host) Ops() Handler { return nil }
 
 // OnRewrite does nothing.
 func (h *Host) OnRewrite(func(Rewritten)) {}
+
+// OnNet does nothing.
+func (h *Host) OnNet(func(string, json.RawMessage)) {}
 
 // Close does nothing.
 func (h *Host) Close() {}

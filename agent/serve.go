@@ -27,6 +27,8 @@ type ServeOptions struct {
 	Budget time.Duration
 	// Ops are more operations.
 	Ops Handler
+	// MoreFacts finds capabilities that Probe does not know of; missing says why for each that is not there.
+	MoreFacts func() (has []string, missing map[string]string)
 	// OnHello is told who the run is; an error refuses it.
 	OnHello func(Hello) error
 	// OnJournal keeps one journal entry before it is acknowledged; calls do not overlap. An error refuses the entry.
@@ -67,6 +69,8 @@ func ServeAgent(ctx context.Context, in io.Reader, out io.Writer, o ServeOptions
 		// The stream may be gone already; the value is held all the same.
 		_ = s.server.Emit(EventRewritten, r)
 	})
+
+	o.Host.OnNet(func(name string, data json.RawMessage) { _ = s.server.Emit(name, data) }) // as above
 
 	serving, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -150,6 +154,11 @@ func (s *session) onHello(ctx context.Context, hello Hello) (any, error) {
 	s.timer.Reset(s.lease)
 	s.mu.Unlock()
 	r := HelloResult{Facts: Probe(ctx)}
+	if s.o.MoreFacts != nil {
+		has, missing := s.o.MoreFacts()
+		r.Has = append(r.Has, has...)
+		maps.Copy(r.Missing, missing)
+	}
 	var err error
 	r.Now, err = BootTime()
 	return r, err

@@ -25,7 +25,7 @@ func TestLoadDescribesServices(t *testing.T) {
 	p := mustLoad(t, compose.LoadOptions{Dir: "testdata/load"})
 	want := []compose.Service{
 		{
-			Name: "db", Image: "postgres:15", Replicas: 1, Ports: []int{5432, 6000, 6001, 6002}, Restart: "always", Networks: []string{"back"},
+			Name: "db", Image: "postgres:15", Replicas: 1, Ports: []int{5432, 6000, 6001, 6002}, UDPPorts: []int{6000, 6001, 6002}, Restart: "always", Networks: []string{"back"},
 			Volumes: []string{"/var/lib/postgresql/data"}, Healthcheck: true, Environment: map[string]string{}, Links: map[string]string{}, Labels: map[string]string{},
 		},
 		{
@@ -112,7 +112,7 @@ func TestLoadReportsUnsetVariables(t *testing.T) {
 func TestShippedEnvironmentsLoadWithoutTheUsersVariables(t *testing.T) {
 	t.Setenv("COMPOSE_PROFILES", "x")
 	names := compose.Environments()
-	if !slices.Equal(names, []string{"burn", "kafka", "web"}) {
+	if !slices.Equal(names, []string{"burn", "kafka", "kafka-cluster", "web"}) {
 		t.Fatalf("environments are %v", names)
 	}
 	for _, name := range names {
@@ -124,6 +124,9 @@ func TestShippedEnvironmentsLoadWithoutTheUsersVariables(t *testing.T) {
 			t.Errorf("%s: shipped %q, warnings %v", name, p.Shipped(), p.Warnings())
 		}
 		if name != "kafka" {
+			if embedded := p.Embedded(); len(embedded) > 0 {
+				t.Errorf("%s has embedded fallbacks: %v", name, embedded)
+			}
 			continue
 		}
 		consumer, _ := p.Service("consumer")

@@ -51,6 +51,7 @@ type Service struct {
 	Build       bool
 	Replicas    int
 	Ports       []int             // TCP and UDP container ports: ports and expose
+	UDPPorts    []int             // those of Ports that take no TCP
 	Published   []string          // host ports that the file publishes, "8080:80/tcp"
 	Restart     string            // "no", "always", "on-failure", "unless-stopped"
 	NetworkMode string            // "", "service:x", "none"
@@ -93,8 +94,8 @@ func (p *Project) describe(s types.ServiceConfig) Service {
 		NetworkMode: s.NetworkMode, Networks: slices.Sorted(maps.Keys(s.Networks)),
 		Healthcheck: hasHealthcheck(s), OneShot: oneShot(p.p, s), DependsOn: slices.Sorted(maps.Keys(s.DependsOn)),
 		Environment: map[string]string{}, ReadOnly: s.ReadOnly, User: s.User, Labels: map[string]string{}, Links: map[string]string{},
-		Ports: containerPorts(s),
 	}
+	out.Ports, out.UDPPorts = containerPorts(s)
 	maps.Copy(out.Labels, s.Labels)
 	for k, v := range s.Environment {
 		if v != nil {
@@ -123,13 +124,14 @@ func (p *Project) describe(s types.ServiceConfig) Service {
 	return out
 }
 
-func containerPorts(s types.ServiceConfig) []int {
-	set := map[int]bool{}
+// containerPorts lists what a service says that it listens on, and which of that takes no TCP.
+func containerPorts(s types.ServiceConfig) (all, udp []int) {
+	tcp := map[int]bool{} // port → whether it takes TCP
 	for _, port := range s.Ports {
-		set[int(port.Target)] = true
+		tcp[int(port.Target)] = tcp[int(port.Target)] || isTCP(port.Protocol)
 	}
 	for _, e := range s.Expose {
-		span, _, _ := strings.Cut(e, "/")
+		span, protocol, _ := strings.Cut(e, "/")
 		first, last, isRange := strings.Cut(span, "-")
 		lo, err := strconv.Atoi(first)
 		if err != nil {
@@ -142,11 +144,20 @@ func containerPorts(s types.ServiceConfig) []int {
 			}
 		}
 		for n := lo; n <= hi; n++ {
-			set[n] = true
+			tcp[n] = tcp[n] || isTCP(protocol)
 		}
 	}
-	return slices.Sorted(maps.Keys(set))
+	for _, n := range slices.Sorted(maps.Keys(tcp)) {
+		all = append(all, n)
+		if !tcp[n] {
+			udp = append(udp, n)
+		}
+	}
+	return all, udp
 }
+
+// isTCP reads a port's protocol as the Compose file has it: none is TCP.
+func isTCP(protocol string) bool { return protocol == "" || strings.EqualFold(protocol, "tcp") }
 
 // restartPolicy is the engine's name of a service's policy, as the SDK derives it.
 func restartPolicy(s types.ServiceConfig) string {

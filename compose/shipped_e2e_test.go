@@ -15,9 +15,9 @@ import (
 
 func TestShippedKafkaGetsReadyAndWebToo(t *testing.T) {
 	e := composetest.Engine(t)
-	for name, hold := range map[string][]string{"kafka": {"consumer"}, "web": nil} {
+	for name, hold := range map[string][]string{"kafka": {"consumer"}, "kafka-cluster": {"consumer"}, "web": nil} {
 		t.Run(name, func(t *testing.T) {
-			if name == "kafka" {
+			if name != "web" {
 				imagetest.Need(t, "apache/kafka:3.9.1")
 			}
 			p, err := compose.LoadShipped(t.Context(), name, compose.LoadOptions{Env: map[string]string{"DISCOMPOSE_IMAGE": "busybox:1"}})

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,6 +72,30 @@ type Stats struct {
 
 	MemoryFails int64 // times the memory limit was hit (cgroup version 1 only)
 	PIDs        int64 // in use
+}
+
+// Networker is an Engine that can also take containers out of networks and put them back.
+type Networker interface {
+	// Endpoints lists the networks that a container is in now, sorted by name. Errors: ErrGone, and ErrUnsupported for a
+	// container without networks of its own (network_mode host, none, service:x, container:x).
+	Endpoints(ctx context.Context, container string) ([]Endpoint, error)
+	// Disconnect takes a container, running or not, out of a network, by the network's id. It stays out over restarts.
+	Disconnect(ctx context.Context, container, network string) error
+	// Connect puts a container, running or not, back into the network of an endpoint with its aliases, links and
+	// options, and with its addresses where the engine can give them.
+	//
+	// Disconnect of what is not connected and Connect of what is succeed and change nothing.
+	Connect(ctx context.Context, container string, e Endpoint) error
+}
+
+// Endpoint is a container's place in a network.
+type Endpoint struct {
+	Network   string          `json:"network"`             // id
+	Name      string          `json:"name"`                // as the engine has it: "shop_front"
+	Key       string          `json:"key,omitempty"`       // as the Compose file has it: "front"; empty where Compose did not make it
+	Addresses []string        `json:"addresses,omitempty"` // IPv4 before IPv6, without prefix; none while the container is not running
+	Aliases   []string        `json:"aliases,omitempty"`   // sorted, without the container's short id, which the engine adds itself
+	Raw       json.RawMessage `json:"raw,omitempty"`       // the engine's settings to connect with; only the engine reads them
 }
 
 // ErrGone says that the engine knows no such container.
@@ -191,9 +216,10 @@ const (
 	OpPeers = "net.peers"
 )
 
-// Cut asks for a cut between one container and others. Services in Against are names of services, "workload" for the
-// client containers of all workloads, "workload.<name>" for those of one, "probes" for the one of the probes, and "*" for
-// everything else in the project.
+// Cut asks for a cut between one container and others. Against holds names of services, "workload.<name>" for the client
+// containers of one workload, "probes" for the one of the probes, globs (* and ?) over all of these, so that "*" is everything
+// else in the project, and "workload" for the client containers of all workloads. Containers that share the network
+// namespace of Container are never cut from it.
 type Cut struct {
 	ID        string   `json:"id"` // the record's id
 	Container string   `json:"container"`
@@ -208,23 +234,27 @@ type CutID struct {
 	ID string `json:"id"`
 }
 
-// CutCount is what a cut has done so far.
+// CutCount is what a cut has done so far. A packet that several cuts stop counts for each of them.
 type CutCount struct {
 	Active bool  `json:"active"`
 	In     int64 `json:"in"`  // packets that it stopped on their way to the container
 	Out    int64 `json:"out"` // packets from the container, stopped at the others
 }
 
-// Reach asks for datagrams from one container to another: to every address of To in a network that they share.
+// Reach asks for datagrams from one container to another: to every address of To in a network that they share, or to
+// Addresses, whether To has them or not. Only what reaches To arrives.
 type Reach struct {
-	From string `json:"from"` // container's full id
-	To   string `json:"to"`
+	From      string   `json:"from"` // container's full id
+	To        string   `json:"to"`
+	Addresses []string `json:"addresses,omitempty"`
 }
 
-// ReachResult counts the datagrams. Sent 0 says that the two share no network, or that one of them does not run.
+// ReachResult counts the datagrams, those that could not leave included. Sent 0 says that the two share no network or have
+// the same namespace, or that one of them does not run.
 type ReachResult struct {
-	Sent    int `json:"sent"`
-	Arrived int `json:"arrived"`
+	Sent    int      `json:"sent"`
+	Arrived int      `json:"arrived"`
+	Cuts    []string `json:"cuts,omitempty"` // ids of the cuts that stop packets in this direction, sorted
 }
 
 // Peers asks for the containers behind names as Cut.Against has them, without the container itself.

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -39,11 +40,13 @@ type Toxic struct {
 type LinkState struct {
 	Name       string       `json:"name"`
 	Enabled    bool         `json:"enabled"`
-	Accepted   int64        `json:"accepted"`    // connections that clients opened
-	Dialled    int64        `json:"dialled"`     // connections to servers that came up
-	DialFailed int64        `json:"dial_failed"` // connections to servers that did not
-	Open       int64        `json:"open"`        // connections now
-	PassedRST  int64        `json:"passed_rst"`  // connections that a peer reset, and whose RST was passed on
+	Disabled   []string     `json:"disabled,omitempty"` // the names that Disable was called with and Enable was not, where known
+	Accepted   int64        `json:"accepted"`           // connections that clients opened
+	Dialled    int64        `json:"dialled"`            // connections to servers that came up
+	DialFailed int64        `json:"dial_failed"`        // connections to servers that did not
+	Refused    int64        `json:"refused"`            // connections that clients tried while it was disabled; 0 where nothing counts them
+	Open       int64        `json:"open"`               // connections now
+	PassedRST  int64        `json:"passed_rst"`         // connections that a peer reset, and whose RST was passed on
 	Upstream   LinkFlow     `json:"upstream"`
 	Downstream LinkFlow     `json:"downstream"`
 	Toxics     []ToxicState `json:"toxics"`
@@ -88,4 +91,75 @@ type LinkClosed struct {
 	Type  string `json:"type"`
 	How   string `json:"how"` // "fin" or "rst"
 	Count int64  `json:"count"`
+}
+
+// Plus is the sum of two links' states. Residences and rates are those of the one with more samples and more busy bytes;
+// it is enabled if both are.
+func (s LinkState) Plus(o LinkState) LinkState {
+	if s.Name == "" {
+		return o
+	}
+	s.Enabled = s.Enabled && o.Enabled
+	s.Accepted += o.Accepted
+	s.Dialled += o.Dialled
+	s.DialFailed += o.DialFailed
+	s.Open += o.Open
+	s.PassedRST += o.PassedRST
+	s.Refused += o.Refused
+	for _, by := range o.Disabled {
+		if !slices.Contains(s.Disabled, by) {
+			s.Disabled = append(slices.Clone(s.Disabled), by)
+		}
+	}
+	s.Upstream, s.Downstream = s.Upstream.plus(o.Upstream), s.Downstream.plus(o.Downstream)
+	s.Toxics, s.Closed = plusToxics(s.Toxics, o.Toxics), plusClosed(s.Closed, o.Closed)
+	return s
+}
+
+func (f LinkFlow) plus(o LinkFlow) LinkFlow {
+	f.Bytes += o.Bytes
+	f.Held += o.Held
+	f.Chained += o.Chained
+	if o.Samples > f.Samples {
+		f.Samples, f.Residence, f.Longest, f.Since = o.Samples, o.Residence, o.Longest, o.Since
+	}
+	if o.BusyBytes > f.BusyBytes {
+		f.BusyBytes, f.BusyTime, f.Rate = o.BusyBytes, o.BusyTime, o.Rate
+	}
+	return f
+}
+
+func plusToxics(a, b []ToxicState) []ToxicState {
+	out := slices.Clone(a)
+	for _, t := range b {
+		i := slices.IndexFunc(out, func(x ToxicState) bool { return x.Name == t.Name && x.Stream == t.Stream })
+		if i < 0 {
+			out = append(out, t)
+			continue
+		}
+		x := &out[i]
+		x.Active = x.Active || t.Active
+		x.Acted += t.Acted
+		x.ChunksIn += t.ChunksIn
+		x.ChunksOut += t.ChunksOut
+		x.BytesIn += t.BytesIn
+		x.BytesOut += t.BytesOut
+		x.Ends += t.Ends
+		x.FIN += t.FIN
+		x.RST += t.RST
+	}
+	return out
+}
+
+func plusClosed(a, b []LinkClosed) []LinkClosed {
+	out := slices.Clone(a)
+	for _, c := range b {
+		i := slices.IndexFunc(out, func(x LinkClosed) bool { return x.By == c.By && x.How == c.How })
+		if i < 0 {
+			out = append(out, c)
+			continue
+		}
+		out[i].Count += c.Count
+	}
+	return out
 }

@@ -5,6 +5,8 @@
 // them. The package imports nothing of this module.
 package ledger
 
+import "strings"
+
 // FormatVersion is the version of the ledger's tables (PRAGMA user_version) and of operation lines ("v").
 const FormatVersion = 1
 
@@ -76,6 +78,9 @@ type Fault struct {
 	Error     string `json:"error,omitempty"`
 }
 
+// OnLink reports whether the fault's target is a link or a group of links: then it has no container.
+func (f Fault) OnLink() bool { return strings.Contains(f.Target, linkArrow) }
+
 // Window is the interval in which the fault counts as active: from the confirmed witness (kinds with `for`) or from the
 // call (instantaneous kinds) to the start of the undo, or to when the target was ready again.
 func (f Fault) Window(instant bool) (from, to int64, ok bool) {
@@ -100,11 +105,18 @@ type Witness struct {
 // Event is anything else that happened: the engine's container events, phases, notes of the runner.
 type Event struct {
 	At      int64  `json:"at"`
-	Source  string `json:"source"` // "docker", "runner", "agent", "client"
-	Type    string `json:"type"`   // docker: "die", "start", "oom" …; runner: "phase", "note", "clock"
-	Service string `json:"service,omitempty"`
+	Source  string `json:"source"`            // "docker", "runner", "agent", "client"
+	Type    string `json:"type"`              // docker: "die", "start", "oom" …; runner: "phase", "note", "clock"; agent: the constants below
+	Service string `json:"service,omitempty"` // or the name of a link
 	Detail  string `json:"detail,omitempty"`
 }
+
+// The events of source "agent" that a judge or a report tells of.
+const (
+	EventForeignChange = "foreign-change" // somebody else changed a toxic
+	EventLinkReset     = "link-reset"     // the guard closed connections of a link
+	EventNetLost       = "net-lost"       // what serves links and cuts has ended, and all of them with it
+)
 
 // Gate is one evaluation of a condition that the run waited for.
 type Gate struct {

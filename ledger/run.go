@@ -1,6 +1,11 @@
 package ledger
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"path"
+	"strconv"
+	"strings"
+)
 
 // Run is run.json: what a run was, next to its ledger. It is written when the run starts and again when it ends.
 type Run struct {
@@ -81,6 +86,23 @@ type Link struct {
 
 // Leaked is how many connections reached a server past the proxy without a reason. 0 is the proof that nothing did.
 func (l Link) Leaked() int64 { return max(0, l.Arrived-l.Dialled-l.DialFailed-l.Direct) }
+
+// In reports whether the link is one of those that a fault's target names: "web->db:5432" itself, or a group such as
+// "*->db:5432" or "workload->kafka:9092". No link is in the name of a service.
+func (l Link) In(target string) bool {
+	from, to, ok := strings.Cut(target, linkArrow)
+	service, port, portOK := strings.Cut(to, ":")
+	return ok && portOK && port == strconv.Itoa(l.Port) && fits(service, l.To) && l.From != l.To &&
+		(fits(from, l.From) || (from == "workload" && strings.HasPrefix(l.From, "workload.")))
+}
+
+// linkArrow stands in the name of every link and group of links, and in that of no service.
+const linkArrow = "->"
+
+func fits(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
 
 // LinkClose counts connections that the proxy itself closed. By is a toxic's name, "down", "dial" or "close".
 type LinkClose struct {

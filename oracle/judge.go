@@ -51,6 +51,7 @@ func judge(ctx context.Context, h *ledger.History, rules Rules, checkers map[str
 		}
 	}
 	c.witnesses()
+	c.links()
 	c.guards()
 	c.crashes()
 	c.hangs()
@@ -91,13 +92,17 @@ func (c *court) find(class Class, format string, args ...any) {
 	}
 }
 
-// announced takes the findings that the runner itself made: events of source "runner" whose type is a class that is no
-// pass.
+// announced takes the findings that runner and agent made themselves: events of source "runner" whose type is a class that
+// is no pass, and the agent's own.
 func (c *court) announced() {
 	short := false
+	c.foreign()
 	for _, e := range c.h.Events {
 		class := Class(e.Type)
-		if e.Source != "runner" || !slices.Contains(Classes(), class) || class.Verdict() == Pass {
+		switch {
+		case e.Source == "agent" && e.Type == ledger.EventNetLost:
+			class, e.Detail = AgentLost, cmp.Or(e.Detail, "the process that served links and cuts ended, and all of them with it")
+		case e.Source != "runner" || !slices.Contains(Classes(), class) || class.Verdict() == Pass:
 			continue
 		}
 		c.find(class, "%s", cmp.Or(e.Detail, "the runner reports it"))

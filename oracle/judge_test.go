@@ -95,7 +95,7 @@ type judgeCase struct {
 }
 
 func judgeCases() []judgeCase {
-	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases())
+	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases(), linkCases())
 }
 
 func passCases() []judgeCase {

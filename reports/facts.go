@@ -305,14 +305,31 @@ func (r *Record) mechanism(f ledger.Fault) string {
 // witnessText is a witness' sentence with the value that was measured.
 func witnessText(w ledger.Witness) string {
 	value := strings.TrimSpace(number(w.Value) + " " + w.Unit)
+	if w.Unit == "ns" {
+		value = length(int64(w.Value))
+	}
 	what, note := clean(w.What, maxProse), clean(w.Note, maxProse)
 	switch {
 	case note == "":
 		return what + ": " + value
-	case what == "" || w.Unit == "" || w.Unit == "pid": // the value is a state that the sentence tells
+	case what == "" || w.Unit == "" || w.Unit == "pid" || tells(note, value): // the value is a state that the sentence tells, or in it
 		return note
 	}
 	return note + " (" + what + ": " + value + ")"
+}
+
+// tells reports whether a sentence has a value in it, and not as the end of a longer number.
+func tells(sentence, value string) bool {
+	for rest := sentence; ; {
+		before, after, found := strings.Cut(rest, value)
+		if !found {
+			return false
+		}
+		if last := before[max(len(before)-1, 0):]; last == "" || !strings.Contains("0123456789.,", last) {
+			return true
+		}
+		rest = after
+	}
 }
 
 // observers sorts the keys of a window's statistics: workloads first, then probes.

@@ -163,6 +163,9 @@ func number(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 		return count(int64(v))
 	}
+	if math.Abs(v) >= 1e3 && math.Abs(v) < 1e15 {
+		return count(int64(math.Round(v)))
+	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 

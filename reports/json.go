@@ -29,6 +29,7 @@ type Document struct {
 	Seconds float64         `json:"seconds"` // the whole run
 	Faults  []DocumentFault `json:"faults"`  // in the order of time, also those that never had a window
 
+	Links   []DocumentLink  `json:"links"`        // what was routed, sorted by name
 	Windows []oracle.Window `json:"windows"`      // operations before, inside and after each fault, with the guards
 	Checks  []oracle.Result `json:"checks"`       // counts, violations, mutants of each check
 	Mutants DocumentMutants `json:"mutants"`      // over all checks
@@ -69,7 +70,7 @@ func NewDocument(r *Record) Document {
 	j := r.Judgement
 	d := Document{
 		Schema: DocumentSchema, Verdict: j.Verdict, Primary: j.Primary, Title: r.Title(), Outcome: r.outcome(),
-		Findings: list(j.Findings), Fallback: list(r.Run.Fallbacks), Run: r.Run, Seconds: r.seconds(), Faults: []DocumentFault{},
+		Findings: list(j.Findings), Fallback: list(r.Run.Fallbacks), Run: r.Run, Seconds: r.seconds(), Faults: []DocumentFault{}, Links: []DocumentLink{},
 		Windows: list(j.Windows), Checks: list(j.Results), Mutants: DocumentMutants{j.Convicted, j.Tried},
 		Stats: j.Overall, Events: []DocumentEvent{}, Notes: list(r.Problems),
 	}
@@ -86,6 +87,9 @@ func NewDocument(r *Record) Document {
 	}
 	for _, v := range r.faultViews() {
 		d.Faults = append(d.Faults, r.documentFault(v))
+	}
+	for _, v := range r.linkViews() {
+		d.Links = append(d.Links, r.documentLink(v))
 	}
 	var ids []int64
 	for _, v := range r.violations() {

@@ -96,11 +96,31 @@ func TestLoadedRunGivesTheReportOfTheRecord(t *testing.T) {
 	for _, r := range []*reports.Record{want, got} {
 		r.Dir, r.Files, r.Logs, r.LogServices, r.Problems, r.Metrics = "runs/x", nil, nil, nil, nil, nil
 	}
+	sameReports(t, want, got)
+}
+
+func sameReports(t *testing.T, want, got *reports.Record) {
+	t.Helper()
 	for _, f := range reports.Formats() {
 		if diff := cmp.Diff(write(t, f.Write, want), write(t, f.Write, got)); diff != "" {
 			t.Errorf("%s differs after the disk (-want +got):\n%s", f.Name, diff)
 		}
 	}
+}
+
+func TestLinksAreReportedFromTheDisk(t *testing.T) {
+	want := links(t)
+	got, err := reports.Load(runDir(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Run.Links) != 4 {
+		t.Fatalf("%d links came back", len(got.Run.Links))
+	}
+	for _, r := range []*reports.Record{want, got} {
+		r.Dir, r.Files, r.Logs, r.LogServices, r.Problems, r.Metrics = "runs/x", nil, nil, nil, nil, nil
+	}
+	sameReports(t, want, got)
 }
 
 func TestLogsAreCutByTimeAndLength(t *testing.T) {

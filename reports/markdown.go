@@ -3,6 +3,8 @@ package reports
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/discompose/discompose/ledger"
@@ -10,7 +12,7 @@ import (
 )
 
 // Markdown writes report.md: the verdict in its first line, then the promise and the numbers, the reasons, the timeline,
-// the faults with their witnesses, what the system did around each, the checks, the violations with what proves them,
+// the faults with their witnesses, what the system did around each, the links, the checks, the violations with what proves them,
 // the environment, and how to reproduce the run.
 func Markdown(w io.Writer, r *Record) error {
 	d := &doc{r: r}
@@ -19,6 +21,7 @@ func Markdown(w io.Writer, r *Record) error {
 	d.timeline()
 	d.faults()
 	d.windows()
+	d.links()
 	d.checks()
 	d.violations()
 	d.errors()
@@ -88,18 +91,22 @@ func (d *doc) summary() {
 	}
 }
 
-// ranOn names what was tested: the images of the services that faults aim at, else of all.
+// ranOn names what was tested: the images of the services that faults, or their links, aim at, else of all.
 func (d *doc) ranOn() string {
 	r := d.r
 	aimed := map[string]bool{}
 	for _, f := range r.Rules.Faults {
 		for _, s := range f.Services {
-			aimed[s] = true
+			aimed[s] = s != "" // a group of links goes to several
 		}
 	}
+	for _, l := range r.linkViews() {
+		aimed[l.To] = aimed[l.To] || len(l.Faults) > 0
+	}
+	anyAimed := slices.Contains(slices.Collect(maps.Values(aimed)), true)
 	var parts []string
 	for _, s := range r.Run.Services {
-		if len(aimed) > 0 && !aimed[s.Name] {
+		if anyAimed && !aimed[s.Name] {
 			continue
 		}
 		image := code(s.Image, 200)

@@ -51,6 +51,10 @@ func telling(e ledger.Event) bool {
 		return slices.Contains([]string{"die", "oom", "start", "restart", "kill", "stop", "pause", "unpause", "destroy", "health_status"}, verb)
 	case "runner":
 		return e.Type != "phase" && e.Type != "clock"
+	case "agent":
+		if slices.Contains([]string{ledger.EventForeignChange, ledger.EventLinkReset, ledger.EventNetLost}, e.Type) {
+			return true
+		}
 	}
 	return e.Type == "note" || e.Type == "warning"
 }

@@ -305,6 +305,11 @@ func nasty(t *testing.T) *reports.Record {
 			n++
 		}
 	}
+	r.Run.Links = []ledger.Link{{
+		Name: "a|`b`->*c*:1", From: "a|`b`", To: "kafka", Port: 1, Accepted: 1, Arrived: 3, Direct: 1, Unrouted: texts[3] + "\n## not a heading",
+		Closed: []ledger.LinkClose{{By: texts[2], How: "\x1b[31mrst", Count: 1}}, Resets: []ledger.LinkReset{{Count: 1, Why: "<script>\n| @anna", At: at(1)}, {Count: 1, At: at(2)}},
+	}}
+	r.History.Events = append(r.History.Events, ledger.Event{At: at(28), Source: "agent", Type: ledger.EventForeignChange, Service: "|`", Detail: "<script> @anna\n| added"})
 	v := &r.Judgement.Results[0].Violations[0]
 	v.Note = "```\nends | the block"
 	for i := range r.History.Ops {

@@ -32,8 +32,8 @@ type TextOptions struct {
 // Text writes the short form that a run prints on stdout when it ends, without colours.
 func Text(w io.Writer, r *Record) error { return TextOptions{}.Write(w, r) }
 
-// Write writes the short form: the verdict, the promise and the numbers that carry it, the reasons, a line for each fault
-// and check, and where the report is.
+// Write writes the short form: the verdict, the promise and the numbers that carry it, the reasons, a line for each fault,
+// each link that one was aimed at, and each check, and where the report is.
 func (o TextOptions) Write(w io.Writer, r *Record) error {
 	var b strings.Builder
 	b.WriteString(o.headline(r) + "\n")
@@ -47,6 +47,11 @@ func (o TextOptions) Write(w io.Writer, r *Record) error {
 	}
 	for _, v := range r.faultViews() {
 		line("fault", r.faultLine(v))
+	}
+	for _, v := range r.linkViews() {
+		if len(v.Faults) > 0 {
+			line("link", r.linkLine(v))
+		}
 	}
 	for _, res := range r.Judgement.Results {
 		line("check", fmt.Sprintf("%s on %s: %s, %s", res.Check, clean(res.Workload, 80), res.Verdict, violationsText(res)))

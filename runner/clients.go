@@ -24,6 +24,14 @@ type clientConn struct {
 	probes    []workload.ProbeConfig
 }
 
+// who is how links and cuts know the client.
+func (c *clientConn) who() string {
+	if len(c.workloads) > 0 {
+		return "workload." + c.workloads[0].Name
+	}
+	return c.name
+}
+
 // fleet is every client container of a run, and the probes that the runner evaluates itself.
 type fleet struct {
 	r       *run
@@ -65,6 +73,7 @@ func (r *run) startFleet(ctx context.Context, image string) (*fleet, error) {
 func (r *run) startClient(ctx context.Context, c *clientConn, image string, networks []string) error {
 	conn, _, err := agent.StartClient(ctx, r.engine.Docker(), agent.ClientOptions{
 		Image: image, Name: r.info.Project + "-discompose-" + c.name, Run: r.info.ID, Project: r.info.Project, Networks: networks,
+		Labels:  map[string]string{agent.LabelClient: c.who()},
 		OnEvent: func(e agent.Event) { r.clientEvent(c, e) },
 	})
 	if err != nil {

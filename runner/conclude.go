@@ -66,6 +66,7 @@ func firstLine(s string) string {
 
 // save makes everything that was recorded durable: logs before teardown, the ledger before it is judged.
 func (r *run) save(ctx context.Context) error {
+	r.keepLinks(ctx) // while the clients' namespaces are there
 	r.fleet.close()
 	var errs []error
 	if r.env != nil {
@@ -196,6 +197,7 @@ func (r *run) remove(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("take the environment down: %w", err))
 		}
 	}
+	r.closeLinks()
 	if r.host != nil {
 		if err := r.host.bye(ctx); err != nil {
 			r.o.Log.Debug("end the agent", "err", err)

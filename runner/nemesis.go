@@ -82,7 +82,7 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 // one carries an injection out on one container. Only a failed undo is an error: everything else is in the ledger.
 func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at int64) error {
 	r := n.r
-	f := &ledger.Fault{ID: in.Fault.ID, Record: in.ID + "/" + ref.Service + "-" + strconv.Itoa(ref.Number), Kind: string(in.Fault.Kind), Target: refText(ref), Mechanism: in.Mechanism, Planned: at}
+	f := &ledger.Fault{ID: in.Fault.ID, Record: recordID(in, ref), Kind: string(in.Fault.Kind), Target: refText(ref), Mechanism: in.Mechanism, Planned: at}
 	err := n.hold(ctx, in, ref, f)
 	var heal *faults.HealError
 	// What ended the whole run is told elsewhere.
@@ -102,6 +102,14 @@ func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at i
 	return nil
 }
 
+// recordID is unique in the run.
+func recordID(in Injection, ref scenarios.Ref) string {
+	if ref.Link != "" {
+		return in.ID + "/" + ref.Link
+	}
+	return in.ID + "/" + ref.Service + "-" + strconv.Itoa(ref.Number)
+}
+
 func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *ledger.Fault) error {
 	r := n.r
 	target, err := n.target(ctx, ref)
@@ -118,6 +126,8 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 		return err
 	}
 	effect := in.Fault.Spec.Effect
+	r.direct(ctx, in, record, true)
+	defer r.direct(context.WithoutCancel(ctx), in, record, false)
 	body := func(ctx context.Context, _ faults.Witness) error { return n.body(ctx, in, f, record) }
 	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmWithin(in), Heal: healBudget}, n.observer(in, f), body)
 	if in.Fault.Spec.Instant && f.Gone > 0 {

@@ -21,10 +21,12 @@ type Options struct {
 	Fallback bool          // a shipped environment may use its embedded default
 	NoAgent  bool          // use the Docker API alone, as where the engine refuses the agent
 	Timeout  time.Duration // of the whole run, heal and teardown included; 0: none
-	Version  string
-	Args     []string // the command line, for run.json and the report
-	Observe  func(Event)
-	Log      *slog.Logger
+	// ToxiproxyAPI is where Toxiproxy's API is opened to people, "127.0.0.1:8474"; empty: nowhere.
+	ToxiproxyAPI string
+	Version      string
+	Args         []string // the command line, for run.json and the report
+	Observe      func(Event)
+	Log          *slog.Logger
 	// Hurry ends when the user no longer wants to wait for the report (a second SIGINT); nil never does.
 	Hurry context.Context // a second, independent cancellation
 }

@@ -22,16 +22,18 @@ type Plan struct {
 	Scenario   *scenarios.Scenario
 	Seed       int64
 	Services   []scenarios.Service
-	Isolation  []string // what is changed so that the run cannot reach the user's own stack
+	Isolation  []string            // what is changed so that the run cannot reach the user's own stack
+	Routes     []scenarios.LinkRef // what is routed through the proxy: edges, sorted; none on a host that cannot
 	Injections []Injection
 	probed     bool
+	unrouted   string // why the scenario's own [[link]] tables are not routed; "" where they are, or there are none
 }
 
 // Injection is one occurrence of a fault.
 type Injection struct {
 	ID        string // the fault's id; "id#2" from the second occurrence on
 	Fault     scenarios.Fault
-	Targets   []scenarios.Ref // single containers, in order
+	Targets   []scenarios.Ref // single containers, and links as the scenario names them or pick chose them, in order
 	At        time.Duration   // from the start of the timeline, or from the end of After
 	After     string          // injection id
 	Mechanism string          // how, on this host; alternatives where the host was not asked
@@ -42,6 +44,7 @@ type Injection struct {
 // for lack of one. The error joins everything that the host cannot do; it wraps faults.ErrUnsupported.
 func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []string, facts *faults.Facts, seed int64) (*Plan, error) {
 	p := &Plan{Scenario: s, Seed: seed, Services: services, Isolation: isolation, probed: facts != nil}
+	p.route(facts)
 	var errs []error
 	for _, f := range s.Fault {
 		mechanism, err := mechanismOf(f.Spec, facts)
@@ -49,8 +52,11 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 			errs = append(errs, fmt.Errorf("%s:%d: fault %s: %w", s.Origin.Path, f.Line, f.ID, err))
 			continue
 		}
+		all := candidates(s, f, services)
 		for n := range max(f.Times, 1) {
-			p.Injections = append(p.Injections, injection(f, n, services, mechanism, seed))
+			in := injection(f, n, mechanism)
+			in.Targets = pick(all, f.Pick, Rand(seed, "pick/"+in.ID))
+			p.Injections = append(p.Injections, in)
 		}
 	}
 	for i, in := range p.Injections {
@@ -64,6 +70,18 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 		return cmp.Compare(a.At, b.At)
 	})
 	return p, errors.Join(errs...)
+}
+
+// route says what is routed. Where the host cannot, a fault on a link is refused for what its kind needs; without one the
+// run does without routes.
+func (p *Plan) route(facts *faults.Facts) {
+	if facts == nil || facts.Can(faults.CapLinks) {
+		p.Routes = p.Scenario.Links(p.Services)
+		return
+	}
+	if len(p.Scenario.Link) > 0 {
+		p.unrouted = cmp.Or(facts.Missing[faults.CapLinks], "this host cannot redirect connections")
+	}
 }
 
 // lastOccurrence is the injection at whose end a fault of the scenario has ended.
@@ -84,7 +102,7 @@ func occurrence(id string, n int) string {
 	return fmt.Sprintf("%s#%d", id, n)
 }
 
-func injection(f scenarios.Fault, n int, services []scenarios.Service, mechanism string, seed int64) Injection {
+func injection(f scenarios.Fault, n int, mechanism string) Injection {
 	in := Injection{ID: occurrence(f.ID, n+1), Fault: f, Mechanism: mechanism, After: f.After, Cause: fmt.Sprintf("[[fault]] on line %d", f.Line)}
 	if f.At != nil {
 		in.At = f.At.Std()
@@ -93,7 +111,6 @@ func injection(f scenarios.Fault, n int, services []scenarios.Service, mechanism
 		in.At += time.Duration(n) * f.Every.Std()
 		in.Cause += fmt.Sprintf(", occurrence %d of %d", n+1, f.Times)
 	}
-	in.Targets = pick(containersOf(f.Select(services), services), f.Pick, Rand(seed, "pick/"+in.ID))
 	return in
 }
 
@@ -109,11 +126,24 @@ func mechanismOf(spec faults.Spec, facts *faults.Facts) (string, error) {
 	return m.Name, err
 }
 
-// containersOf turns references to whole services into one reference for each replica.
+// candidates lists what pick chooses from: single containers, and links. A link that stands for several is one target
+// where all are meant, for then it is one toxic's; else each of its edges is.
+func candidates(s *scenarios.Scenario, f scenarios.Fault, services []scenarios.Service) []scenarios.Ref {
+	refs := f.Select(services)
+	if f.Pick != "" && f.Pick != "all" {
+		refs = slices.DeleteFunc(refs, func(r scenarios.Ref) bool { return r.Link != "" })
+		for _, l := range s.LinksOf(f, services) {
+			refs = append(refs, scenarios.Ref{Service: l.To, Link: l.String()})
+		}
+	}
+	return containersOf(refs, services)
+}
+
+// containersOf turns references to whole services into one reference for each replica; links stay as they are.
 func containersOf(refs []scenarios.Ref, services []scenarios.Service) []scenarios.Ref {
 	var out []scenarios.Ref
 	for _, r := range refs {
-		if r.Number > 0 {
+		if r.Number > 0 || r.Link != "" {
 			out = append(out, r)
 			continue
 		}
@@ -128,10 +158,7 @@ func containersOf(refs []scenarios.Ref, services []scenarios.Service) []scenario
 		}
 	}
 	slices.SortFunc(out, func(a, b scenarios.Ref) int {
-		if c := strings.Compare(a.Service, b.Service); c != 0 {
-			return c
-		}
-		return a.Number - b.Number
+		return cmp.Or(strings.Compare(a.Service, b.Service), a.Number-b.Number, strings.Compare(a.Link, b.Link))
 	})
 	return slices.Compact(out)
 }
@@ -187,6 +214,7 @@ func (p *Plan) String() string {
 		pr := s.Probe[name]
 		fmt.Fprintf(&b, "probe        %s: %s %s every %s, %s during faults\n", name, pr.Kind, pr.Target, pr.Every, pr.During)
 	}
+	p.writeLinks(&b)
 	for _, step := range s.Setup {
 		fmt.Fprintf(&b, "setup        %s%s\n", stepText(step), beforeText(step.Before))
 	}
@@ -214,6 +242,35 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
+// writeLinks tells what is routed, and what of it is not as one might think.
+func (p *Plan) writeLinks(b *strings.Builder) {
+	for _, l := range p.Routes {
+		fmt.Fprintf(b, "link         %s%s\n", l, p.sharing(l))
+	}
+	if len(p.Routes) > 0 && p.Scenario.Environment.Attach != "" {
+		b.WriteString("  unrouted   connections through published ports and the gateway are not routed\n")
+	}
+	if p.unrouted != "" {
+		fmt.Fprintf(b, "  unrouted   no [[link]] is routed: %s\n", p.unrouted)
+	}
+}
+
+// sharing names the services whose connections count as those of a side of the link, and the other way round, because
+// they share a network namespace.
+func (p *Plan) sharing(l scenarios.LinkRef) string {
+	owner := func(service string) string { return cmp.Or(scenarios.SharesNamespace(service, p.Services), service) }
+	var notes []string
+	for _, s := range p.Services {
+		if ns := owner(s.Name); ns != s.Name && (ns == owner(l.From) || ns == owner(l.To)) {
+			notes = append(notes, fmt.Sprintf("%s shares the network namespace of %s", s.Name, ns))
+		}
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(notes, ", ") + ")"
+}
+
 func (in Injection) when() string {
 	if in.After != "" {
 		return "+" + in.At.String()
@@ -225,7 +282,7 @@ func (in Injection) what(services []scenarios.Service) string {
 	var targets []string
 	for _, t := range in.Targets {
 		text := refText(t)
-		if slices.ContainsFunc(services, func(s scenarios.Service) bool { return s.Name == t.Service && s.Replicas > 1 }) {
+		if t.Link == "" && slices.ContainsFunc(services, func(s scenarios.Service) bool { return s.Name == t.Service && s.Replicas > 1 }) {
 			text = fmt.Sprintf("%s[%d]", t.Service, t.Number) // the first of several is not the service
 		}
 		targets = append(targets, text)
@@ -275,6 +332,9 @@ func paramsText(f faults.Fault) string {
 }
 
 func refText(r scenarios.Ref) string {
+	if r.Link != "" {
+		return r.Link
+	}
 	if r.Number > 1 {
 		return fmt.Sprintf("%s[%d]", r.Service, r.Number)
 	}

@@ -21,11 +21,19 @@ import (
 	"github.com/discompose/discompose/workload"
 )
 
-// scenario reads a scenario with every kind of the catalogue.
+// slowLink is a kind that acts on links and has no parameters.
+func slowLink() faults.Spec {
+	return faults.Spec{
+		Kind: "slow_link", Family: faults.Link, Targets: []faults.TargetKind{faults.OnLink}, New: func() faults.Fault { return &fakeFault{} },
+		Mechanisms: []faults.Mechanism{{Name: "proxy", Needs: []faults.Capability{faults.CapLinks}}},
+	}
+}
+
+// scenario reads a scenario with every kind of the catalogue, and slow_link.
 func scenario(t *testing.T, text string) *scenarios.Scenario {
 	t.Helper()
 	s, err := scenarios.Parse(fstest.MapFS{"s.toml": {Data: []byte(text)}}, "s.toml", scenarios.Options{
-		Kinds:   catalogue.All(),
+		Kinds:   append(catalogue.All(), slowLink()),
 		Drivers: map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }},
 		Origin:  scenarios.Origin{Path: "s.toml", Source: []byte(text)},
 	})
@@ -217,6 +225,77 @@ func TestPickKeepsItsNumberAndOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+const linked = `
+[environment]
+files = ["compose.yaml"]
+[workload.orders]
+driver = "kafka"
+target = "db:5432"
+[[fault]]
+kind   = "slow_link"
+target = "*->db:5432"
+at     = "1s"
+for    = "1s"
+[[fault]]
+id     = "picked"
+kind   = "slow_link"
+target = "*->db:5432"
+pick   = "minority"
+at     = "9s"
+for    = "1s"
+`
+
+func TestThePickOfLinksDependsOnTheSeed(t *testing.T) {
+	t.Parallel()
+	services := []scenarios.Service{{Name: "db", Replicas: 1}}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		services = append(services, scenarios.Service{Name: name, Replicas: 3})
+	}
+	seen := map[string]bool{}
+	for seed := range int64(20) {
+		p, err := NewPlan(scenario(t, linked), services, nil, nil, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, picked := p.Injections[0].Targets, p.Injections[1].Targets
+		if diff := cmp.Diff([]scenarios.Ref{{Service: "db", Link: "*->db:5432"}}, all); diff != "" {
+			t.Fatalf("all (-want +got):\n%s", diff)
+		}
+		if len(picked) != 3 {
+			t.Fatalf("a minority of 7 links is %v", picked)
+		}
+		for _, r := range picked {
+			l, ok := scenarios.ParseLink(r.Link)
+			if !ok || !slices.Contains(p.Routes, l) || r.Service != "db" || r.Number != 0 {
+				t.Errorf("%+v is no single link that is routed", r)
+			}
+			seen[r.Link] = true
+		}
+	}
+	if len(seen) != 7 {
+		t.Errorf("20 seeds pick only %v", seen)
+	}
+}
+
+func TestAFaultOnALinkIsAimedAtNoService(t *testing.T) {
+	t.Parallel()
+	text := linked + "[[fault]]\nkind = \"pause\"\ntarget = [\"web\", \"db\"]\nat = \"1s\"\nfor = \"1s\"\n"
+	p, err := NewPlan(scenario(t, text), []scenarios.Service{{Name: "db", Replicas: 1}, {Name: "web", Replicas: 2}}, nil, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for id, rule := range rulesOf(p).Faults {
+		got[id] = rule.Services
+		if rule.Stops {
+			t.Errorf("%s makes nothing exit", id)
+		}
+	}
+	if diff := cmp.Diff(map[string][]string{"slow_link": {}, "picked": {}, "pause": {"db", "web"}}, got); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
 }
 
 func TestAHostThatLacksWhatAKindNeedsIsRefusedBeforeAnythingStarts(t *testing.T) {

@@ -36,13 +36,17 @@ func rulesOf(p *Plan) oracle.Rules {
 	return rules
 }
 
+// faultRule is what the judge needs of one fault. A fault on a link is aimed at no service: each that dies has crashed.
 func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
 	rule := oracle.FaultRule{
 		Kind: string(in.Fault.Kind), Instant: in.Fault.Spec.Instant, ObservedBy: in.Fault.ObservedBy, Line: in.Fault.Line,
-		Stops: in.Fault.Spec.Family == faults.Process && in.Fault.Spec.Instant,
+		Stops:    in.Fault.Spec.Family == faults.Process && in.Fault.Spec.Instant,
+		Services: []string{},
 	}
 	for _, t := range in.Targets {
-		rule.Services = append(rule.Services, t.Service)
+		if t.Link == "" {
+			rule.Services = append(rule.Services, t.Service)
+		}
 	}
 	slices.Sort(rule.Services)
 	rule.Services = slices.Compact(rule.Services)

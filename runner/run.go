@@ -44,6 +44,7 @@ type live struct {
 	env           *compose.Environment
 	fallbacks     []compose.Fallback
 	host          *session // nil in API-only mode
+	links         *links   // nil where nothing is routed
 	fleet         *fleet
 	background    sync.WaitGroup
 	backgroundCtx context.Context // what follows the engine outlives the story and ends at teardown

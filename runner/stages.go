@@ -53,7 +53,10 @@ func (r *run) prepare(ctx context.Context, cancel context.CancelCauseFunc) error
 	if err != nil {
 		return err
 	}
-	return r.writePlan()
+	if err := r.writePlan(); err != nil {
+		return err
+	}
+	return r.route(ctx)
 }
 
 // open makes the files of the run directory.
@@ -150,7 +153,8 @@ func ServicesOf(in []compose.Service) []scenarios.Service {
 	var out []scenarios.Service
 	for _, s := range in {
 		out = append(out, scenarios.Service{
-			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, Restart: s.Restart, NetworkMode: s.NetworkMode, Volumes: s.Volumes, Healthcheck: s.Healthcheck,
+			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, UDPPorts: s.UDPPorts, Restart: s.Restart, NetworkMode: s.NetworkMode, Volumes: s.Volumes,
+			Healthcheck: s.Healthcheck,
 		})
 	}
 	return out
@@ -170,7 +174,7 @@ func (r *run) startAgent(ctx context.Context, cancel context.CancelCauseFunc) er
 	conn, err := r.agentConn(ctx, docker, agent.AgentOptions{
 		Labels: labels,
 		Image:  r.image, Name: AgentName(r.info.Project), Run: r.info.ID, Project: r.info.Project, Dir: r.dir.Path, Lease: leaseTime,
-		OnEvent: func(e agent.Event) { r.note("agent", e.Name, "", string(e.Data)) },
+		OnEvent: func(e agent.Event) { r.agentEvent(cancel, e) },
 	})
 	switch {
 	case errors.Is(err, agent.ErrRefused):
@@ -286,6 +290,9 @@ func describeServices(services []compose.Service, images []compose.Image, fallba
 
 // target finds the container of a reference as it is now.
 func (r *run) target(ctx context.Context, ref scenarios.Ref) (faults.Target, error) {
+	if ref.Link != "" {
+		return faults.Target{Service: ref.Service, Name: ref.Link, Link: ref.Link}, nil
+	}
 	all, err := r.env.Containers(ctx)
 	if err != nil {
 		return faults.Target{}, err

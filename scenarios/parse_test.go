@@ -39,10 +39,9 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{"a driver of a later version", "[workload.db]\ndriver = \"postgres\"\ntarget = \"db:5432\"\noptions = { x = 1 }", []string{`t.toml:10:1: workload.db.driver: "postgres" is not yet supported (write one of kafka)`}},
 		{"a check of a later version", "[[check]]\nkind = \"bank\"\nworkload = \"orders\"", []string{`t.toml:10:1: check[0].kind: "bank" is not yet supported (write one of log)`}},
 		{"a probe of a later version", "[probe.db]\nkind = \"sql\"", []string{`t.toml:10:1: probe.db.kind: "sql" is not yet supported (write one of tcp, http, exec, command, log)`}},
-		{"links", "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[link]]\nfrom = \"a\"\nto = \"kafka:9092\"", []string{`t.toml:9:3: link: not yet supported`}},
+		{"links", "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[link]]\nfrom = \"a\"\nto = \"kafka:9092\"", nil},
 		{"a wrong key in a link", "[[link]]\nform = \"*\"\nto = \"kafka:9092\"", []string{
-			`t.toml:9:3: link[0].from: missing (a service, "workload", or "*")`,
-			`t.toml:9:3: link: not yet supported`,
+			`t.toml:9:3: link[0].from: missing (a service or a glob, "workload" for the clients of all workloads, "workload.<name>" for those of one, "probes", or "*" for all but the other side)`,
 			`t.toml:10:1: link[0].form: unknown key (did you mean "from"?)`,
 		}},
 		{
@@ -63,7 +62,7 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{"for on stop", "[[fault]]\nkind = \"stop\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\ndown = \"1s\"", []string{`t.toml:13:1: fault[0].for: stop is instantaneous (use down: the time until the target is started again)`}},
 		{"for on restart", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"", []string{`t.toml:13:1: fault[0].for: restart is instantaneous (leave it out)`}},
 		{"pause without for, at, target", "[[fault]]\nkind = \"pause\"", []string{
-			`t.toml:9:3: fault[0].target: missing (a service, service[2], a glob (* and ?), or a list of these)`,
+			`t.toml:9:3: fault[0].target: missing (a service, service[2], a link "web->db:5432", a glob (* and ?), or a list of these)`,
 			`t.toml:9:3: fault[0].at: missing (when it starts: at = "5s", or after = "<fault id>")`,
 			`t.toml:9:3: fault[0].for: missing (how long the fault holds, as in for = "8s")`,
 		}},
@@ -209,11 +208,10 @@ func TestParseReportsWhatTheWholeFileLacks(t *testing.T) {
 			`t.toml:3:1: probe: must be a table of tables, not a list`,
 			`t.toml:4:10: fault[0]: must be a table, not an integer`,
 			`t.toml:4:13: fault[1].kind: missing (what happens; discompose faults lists the kinds)`,
-			`t.toml:4:13: fault[1].target: missing (a service, service[2], a glob (* and ?), or a list of these)`,
+			`t.toml:4:13: fault[1].target: missing (a service, service[2], a link "web->db:5432", a glob (* and ?), or a list of these)`,
 			`t.toml:4:13: fault[1].at: missing (when it starts: at = "5s", or after = "<fault id>")`,
 			`t.toml:5:1: steady: must be a table, not a string`,
 			`t.toml:6:1: nemesis: must be a table, not an integer`,
-			`t.toml:7:1: link: not yet supported`,
 			`t.toml:7:9: link[0]: must be a table, not an integer`,
 		}},
 		{"an unknown environment", "environment.use = \"kafak\"\nprobe.a = { kind = \"tcp\", target = \"a:1\" }\n", []string{

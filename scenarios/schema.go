@@ -102,13 +102,13 @@ type Probe struct {
 type Fault struct {
 	ID         string          `toml:"id" doc:"a name for after, reports and heal; default: the kind, or kind-2 and so on"`
 	Kind       faults.Kind     `toml:"kind" required:"true" doc:"what happens; discompose faults lists the kinds"`
-	Target     Targets         `toml:"target" required:"true" doc:"a service, service[2], a glob (* and ?), or a list of these"`
+	Target     Targets         `toml:"target" required:"true" doc:"a service, service[2], a link \"web->db:5432\", a glob (* and ?), or a list of these"`
 	At         *units.Duration `toml:"at" doc:"when it starts, from the start of the timeline; with after: from the end of that fault"`
 	After      string          `toml:"after" doc:"start when the fault of this id has ended"`
 	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
 	Every      units.Duration  `toml:"every" doc:"repeat it, from start to start; with times"`
 	Times      int             `toml:"times" doc:"how often; with every"`
-	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers; chosen by the seed"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers, or single links; chosen by the seed"`
 	ObservedBy []string        `toml:"observed_by" doc:"the workloads and probes whose operations must span the window; default: all"`
 
 	Query *Query `toml:"query" planned:"*" doc:"what pick = \"leader\" means: { exec, matches, service }, a command whose output names the target"`
@@ -161,7 +161,7 @@ type Guard struct {
 
 // Link is one route through the proxy.
 type Link struct {
-	From string `toml:"from" required:"true" doc:"a service or a glob, \"workload\" for the clients of all workloads, \"workload.<name>\" for those of one, \"probes\", or \"*\""`
+	From string `toml:"from" required:"true" doc:"a service or a glob, \"workload\" for the clients of all workloads, \"workload.<name>\" for those of one, \"probes\", or \"*\" for all but the other side"`
 	To   string `toml:"to" required:"true" doc:"service:port"`
 }
 

@@ -14,9 +14,10 @@ import (
 type Service struct {
 	Name        string
 	Replicas    int    // containers; 0: none
-	Ports       []int  // that the service listens on as far as its file and image tell; nil: not known
+	Ports       []int  // TCP and UDP that the service listens on as far as its file and image tell; nil: not known
+	UDPPorts    []int  // those of Ports that take no TCP
 	Restart     string // restart policy: "" and "no" for none
-	NetworkMode string
+	NetworkMode string // "", "host", "none", "service:x", "container:<id>"
 	Volumes     []string
 	Healthcheck bool
 }
@@ -28,11 +29,17 @@ type Ref struct {
 	Link    string // as LinkRef writes it; empty for a service
 }
 
-// Select lists what the fault is aimed at, in the order of its targets, each once. A target that matches no service adds
-// nothing: CheckServices reports it.
+// Select lists what the fault is aimed at, in the order of its targets, each once: services and their replicas, and links
+// as they are written. A target that matches no service adds nothing: CheckServices reports it.
 func (f Fault) Select(services []Service) []Ref {
 	var out []Ref
 	for _, text := range f.Target {
+		if l, ok := ParseLink(text); ok {
+			if r := l.ref(); !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+			continue
+		}
 		t, ok := parseTarget(text)
 		if !ok {
 			continue
@@ -75,8 +82,12 @@ func (s *Scenario) CheckServices(services []Service) error {
 	for i, name := range s.Expect.Crashes {
 		c.service(indexKey("expect.crashes", i), name)
 	}
+	c.links()
 	for i, f := range s.Fault {
-		c.fault(indexKey("fault", i), f)
+		key := indexKey("fault", i)
+		c.fault(key, f)
+		c.faultLinks(key, f)
+		c.namedServices(key, f)
 	}
 	if len(s.Fault) == 0 {
 		c.at("", "there is no fault, so a pass would prove nothing", "add a [[fault]]; discompose faults lists the kinds")
@@ -90,22 +101,13 @@ type serviceCheck struct {
 	services []Service
 }
 
-func (c *serviceCheck) names() []string {
-	var out []string
-	for _, s := range c.services {
-		out = append(out, s.Name)
-	}
-	return out
-}
-
 // service finds a service by its name and reports one that is not there.
 func (c *serviceCheck) service(key, name string) (Service, bool) {
-	i := slices.IndexFunc(c.services, func(s Service) bool { return s.Name == name })
-	if i < 0 {
-		c.at(key, fmt.Sprintf("the environment has no service %q", name), suggest(name, c.names()))
-		return Service{}, false
+	s, ok := find(c.services, name)
+	if !ok {
+		c.at(key, fmt.Sprintf("the environment has no service %q", name), suggest(name, names(c.services)))
 	}
-	return c.services[i], true
+	return s, ok
 }
 
 func (c *serviceCheck) port(key, target string) {
@@ -117,11 +119,12 @@ func (c *serviceCheck) port(key, target string) {
 }
 
 func (c *serviceCheck) listens(key, name string, port int) {
-	s, ok := c.service(key, name)
-	if !ok || len(s.Ports) == 0 || slices.Contains(s.Ports, port) {
+	if _, ok := c.service(key, name); !ok {
 		return
 	}
-	c.at(key, fmt.Sprintf("service %q has no port %d", name, port), fmt.Sprintf("it has %s; ports are those inside the container", joinInts(s.Ports)))
+	if known := ports(name, c.services); len(known) > 0 && !slices.Contains(known, port) {
+		c.at(key, fmt.Sprintf("service %q has no port %d", name, port), fmt.Sprintf("it has %s; ports are those inside the container", joinInts(known)))
+	}
 }
 
 func joinInts(ports []int) string {
@@ -184,7 +187,7 @@ func (c *serviceCheck) fault(key string, f Fault) {
 			continue
 		}
 		if len((Fault{Target: Targets{text}}).Select(c.services)) == 0 {
-			c.at(one, fmt.Sprintf("%q matches no service", text), suggest("", c.names()))
+			c.at(one, fmt.Sprintf("%q matches no service", text), suggest("", names(c.services)))
 		}
 	}
 	c.returns(key, f)
@@ -197,7 +200,10 @@ func (c *serviceCheck) returns(key string, f Fault) {
 		return
 	}
 	for _, r := range f.Select(c.services) {
-		s, _ := c.service(key, r.Service)
+		s, found := find(c.services, r.Service)
+		if !found || r.Link != "" {
+			continue
+		}
 		if s.Restart != "" && s.Restart != "no" {
 			continue
 		}

@@ -49,6 +49,7 @@ func (v *validator) scenario(file string) {
 	if len(v.s.Workload)+len(v.s.Probe) == 0 {
 		v.at("", "nothing observes the system", "add a [workload.<name>] or a [probe.<name>]")
 	}
+	v.links()
 	v.faults()
 	v.expect()
 	for i, c := range v.s.Check {
@@ -118,7 +119,7 @@ func (v *validator) servicePort(key, target string) {
 func splitPort(target string) (service string, port int, ok bool) {
 	service, text, ok := strings.Cut(target, ":")
 	port, err := strconv.Atoi(text)
-	return service, port, ok && err == nil && port > 0 && port < 1<<16 && namePattern.MatchString(service)
+	return service, port, ok && err == nil && strconv.Itoa(port) == text && port > 0 && port < 1<<16 && namePattern.MatchString(service)
 }
 
 func (v *validator) step(key string, s Step) {

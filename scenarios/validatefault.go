@@ -42,6 +42,7 @@ func (v *validator) faults() {
 			if !v.has(key) {
 				v.params(key, reflect.TypeOf(f.Params).Elem(), f.Params.Validate())
 			}
+			v.namedServices(key, f)
 		}
 	}
 }
@@ -140,8 +141,15 @@ func (v *validator) targets(key string, f Fault) {
 			kind = faults.OnVolume
 		}
 		if len(f.Spec.Targets) > 0 && !slices.Contains(f.Spec.Targets, kind) {
-			v.at(one, fmt.Sprintf("%q is a %s; %s takes a %s", t, kind, f.Kind, orList(f.Spec.Targets)), "")
+			hint := ""
+			if slices.Contains(f.Spec.Targets, faults.OnLink) {
+				hint = `a link is written as in "web->db:5432"`
+			}
+			v.at(one, fmt.Sprintf("%q is a %s; %s takes a %s", t, kind, f.Kind, orList(f.Spec.Targets)), hint)
 			continue
+		}
+		if kind == faults.OnLink {
+			v.linkTarget(one, t)
 		}
 		if _, ok := parseTarget(t); kind == faults.OnService && !ok {
 			v.at(one, fmt.Sprintf("%q is no service", t), `as in "kafka", "kafka[2]" or "kafka*"`)

@@ -16,7 +16,7 @@ import (
 
 // ConsumeOptions is what a consumer service is told.
 type ConsumeOptions struct {
-	Target   string // host:port of a broker
+	Target   string // host:port of a broker, or several with commas between them
 	Topic    string // empty: "orders"
 	Group    string // empty: "discompose"
 	Workload string // name in the operations; empty: "consumer"

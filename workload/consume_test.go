@@ -117,6 +117,19 @@ func TestConsumeComparesWithSeed(t *testing.T) {
 	}
 }
 
+func TestConsumeAsksEveryBrokerOfItsTarget(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	l, stop := consume(t, workload.ConsumeOptions{Target: freeAddr(t) + "," + c.ListenAddrs()[0]}) // nobody listens on the first
+	defer stop()
+	d := newDriver(t, workload.Config{Target: c.ListenAddrs()[0]}, workload.KafkaOptions{})
+	if err := d.Setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	produceOne(t, c.ListenAddrs()[0], workload.AppendBody(nil, 0, 1, 64))
+	eventually(t, "the record is polled", func() bool { return len(l.h.all()) == 1 })
+}
+
 func TestConsumeEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	_, stop := consume(t, workload.ConsumeOptions{Target: freeAddr(t)})

@@ -10,6 +10,9 @@ import (
 // ProduceOutcome opens the table of outcomes to tests.
 var ProduceOutcome = produceOutcome
 
+// EndOffsets opens the wait for the ends to tests.
+var EndOffsets = endOffsets
+
 // Outbox opens the outbox to tests.
 type Outbox struct{ o *outbox }
 

@@ -34,6 +34,7 @@ type kafkaDriver struct {
 	watched   chan struct{}
 	emit      func([]ledger.Op)
 	counts    counters
+	acked     []atomic.Int64 // by partition: the offset after the last record that was acknowledged
 }
 
 // counters are the sums behind Stats.
@@ -52,7 +53,7 @@ func newKafka(c Config) (*kafkaDriver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &kafkaDriver{cfg: c, opts: o}
+	d := &kafkaDriver{cfg: c, opts: o, acked: make([]atomic.Int64, o.Partitions)}
 	for i := range c.Clients {
 		p := newProducer(d, c.FirstProcess+i)
 		d.producers = append(d.producers, p)
@@ -69,10 +70,12 @@ func newKafka(c Config) (*kafkaDriver, error) {
 //   - unacknowledged data for 4 s closes the connection (Linux), so that a dropped path is not left to TCP's own back-off,
 //     while a frozen broker, whose kernel still acknowledges, keeps its connections;
 //   - metadata at most 5 s old and at least 250 ms apart (the library's 5 s would delay finding a new leader).
+//
+// A target is one broker to ask for the others, or several with commas between them.
 func clientOptions(target string) []kgo.Opt {
 	dialer := &net.Dialer{Timeout: 2 * time.Second, Control: closeUnacknowledged(4 * time.Second)}
 	return []kgo.Opt{
-		kgo.SeedBrokers(target),
+		kgo.SeedBrokers(strings.Split(target, ",")...),
 		kgo.ClientID("discompose"),
 		kgo.Dialer(dialer.DialContext),
 		kgo.RetryBackoffFn(backoff),

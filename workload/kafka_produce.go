@@ -171,6 +171,7 @@ func (p *producer) resolve(op *pending, outcome ledger.Outcome, complete, offset
 	switch outcome {
 	case ledger.OK:
 		d.counts.ok.Add(1)
+		d.acknowledge(out.Partition, offset)
 	case ledger.Failed:
 		d.counts.failed.Add(1)
 	case ledger.Unknown:

@@ -43,7 +43,9 @@ func (r *finalRead) run(ctx context.Context) error {
 		return fmt.Errorf("make client: %w", err)
 	}
 	defer cl.Close()
-	if r.ends, err = endOffsets(ctx, kadm.NewClient(cl), topic, r.d.opts.Partitions); err != nil {
+	adm, acked := kadm.NewClient(cl), r.d.acknowledged()
+	ask := func(ctx context.Context) (map[int32]int64, error) { return tryEndOffsets(ctx, adm, topic, len(acked)) }
+	if r.ends, err = endOffsets(ctx, ask, acked); err != nil {
 		return err
 	}
 	r.next = map[int32]int64{}
@@ -111,17 +113,52 @@ func (r *finalRead) finish(p int32, end int64) {
 	}})
 }
 
-// endOffsets asks for the end of every partition until all want are known or ctx ends.
-func endOffsets(ctx context.Context, adm *kadm.Client, topic string, want int) (map[int32]int64, error) {
+// acknowledge notes that the record at offset of partition p was acknowledged.
+func (d *kafkaDriver) acknowledge(p int32, offset int64) {
+	for next := &d.acked[p]; ; {
+		old := next.Load()
+		if old > offset || next.CompareAndSwap(old, offset+1) {
+			return
+		}
+	}
+}
+
+// acknowledged is, by partition, the offset after the last record that was acknowledged; 0 without any.
+func (d *kafkaDriver) acknowledged() []int64 {
+	out := make([]int64, len(d.acked))
+	for p := range d.acked {
+		out[p] = d.acked[p].Load()
+	}
+	return out
+}
+
+// settleWithin is how long an end that is short of what was acknowledged is asked for again.
+const settleWithin = 15 * time.Second
+
+// endOffsets asks for the end of every partition until all are known and none is short of what was acknowledged in it, or
+// ctx ends. A broker that was cut off from the others answers for partitions that it no longer leads until it hears of
+// it, some seconds after the cut; an end that is still short after settleWithin is the end.
+func endOffsets(ctx context.Context, ask func(context.Context) (map[int32]int64, error), acked []int64) (map[int32]int64, error) {
+	began := time.Now()
 	for {
-		ends, err := tryEndOffsets(ctx, adm, topic, want)
-		if err == nil {
+		ends, err := ask(ctx)
+		if err == nil && (reach(ends, acked) || time.Since(began) >= settleWithin) {
 			return ends, nil
 		}
 		if !wait(ctx, 250*time.Millisecond) {
 			return nil, fmt.Errorf("list end offsets: %w", errors.Join(context.Cause(ctx), err))
 		}
 	}
+}
+
+// reach reports whether no partition ends before what was acknowledged in it.
+func reach(ends map[int32]int64, acked []int64) bool {
+	for p, end := range ends {
+		if end < acked[p] {
+			return false
+		}
+	}
+	return true
 }
 
 func tryEndOffsets(ctx context.Context, adm *kadm.Client, topic string, want int) (map[int32]int64, error) {

@@ -147,14 +147,14 @@ func (l *Link) Snapshot() Snapshot {
 	now := time.Now()
 	s := Snapshot{
 		Name: l.opts.Name, At: now,
-		Accepted: l.accepted.Load(), Dialled: l.dialled.Load(), DialFailed: l.dialFailed.Load(),
+		Accepted: l.accepted.Load(), Dialling: l.dialling.Load(), Dialled: l.dialled.Load(), DialFailed: l.dialFailed.Load(),
 		Adopted: l.adopted.Load(), PassedRST: l.passedRST.Load(),
 		Upstream:   l.flows[stream.Upstream].snapshot(now, l.opts.Sliding),
 		Downstream: l.flows[stream.Downstream].snapshot(now, l.opts.Sliding),
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Enabled, s.Open = l.enabled, int64(len(l.conns))
+	s.Enabled, s.Clients, s.Open = l.enabled, len(l.attached), int64(len(l.conns))
 	byName := func(a, b ToxicCount) int { return cmp.Compare(a.Name, b.Name) }
 	past := []ToxicCount{}
 	for _, t := range l.toxics {

@@ -12,7 +12,8 @@ import (
 // conn is one connection through a link: two sockets, two directions.
 type conn struct {
 	l      *Link
-	id     uint64 // by order of acceptance, for the draws of toxicity
+	a      *Attachment // that it came through; nil: adopted
+	id     uint64      // by order of acceptance, for the draws of toxicity
 	client *net.TCPConn
 	server *net.TCPConn // nil while it is being dialled
 	dirs   [2]*direction
@@ -51,15 +52,17 @@ func (c *conn) end(how func(*net.TCPConn)) (did bool) {
 }
 
 // serve dials the destination that client asked for, and moves bytes until both sides have ended.
-func (l *Link) serve(ctx context.Context, client *net.TCPConn) {
-	c, err := l.register(client)
+func (l *Link) serve(a *Attachment, client *net.TCPConn) {
+	c, err := l.register(a, client)
 	if err != nil {
 		_ = client.SetLinger(0)
 		_ = client.Close()
 		return
 	}
 	defer l.forget(c)
-	server, err := l.dial(ctx, c)
+	l.dialling.Add(1)
+	server, err := l.dial(c)
+	l.dialling.Add(-1)
 	select {
 	case <-c.closed: // by the link, meanwhile: the server, if it answered, learns it from join
 		if err != nil {
@@ -82,8 +85,8 @@ func (l *Link) serve(ctx context.Context, client *net.TCPConn) {
 }
 
 // dial connects to the original destination, unless the connection is closed meanwhile.
-func (l *Link) dial(ctx context.Context, c *conn) (*net.TCPConn, error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (l *Link) dial(c *conn) (*net.TCPConn, error) {
+	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
 	done := make(chan struct{})
 	defer close(done)
@@ -94,11 +97,11 @@ func (l *Link) dial(ctx context.Context, c *conn) (*net.TCPConn, error) {
 		case <-done:
 		}
 	}()
-	to, err := l.opts.Network.Original(c.client)
+	to, err := c.a.network.Original(c.client)
 	if err != nil {
 		return nil, err
 	}
-	return l.opts.Network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
+	return c.a.network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 }
 
 // join connects the two sockets of c and returns when both are closed.
@@ -121,23 +124,32 @@ func (l *Link) join(c *conn, server *net.TCPConn) {
 	c.end(func(s *net.TCPConn) { _ = s.Close() })
 }
 
-// register makes a conn that Close and SetEnabled know of.
-func (l *Link) register(client *net.TCPConn) (*conn, error) {
+// register makes a conn that Close and SetEnabled know of. a is nil for one that is adopted.
+func (l *Link) register(a *Attachment, client *net.TCPConn) (*conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing || !l.enabled {
+	if l.closing || !l.enabled || a != nil && a.closed {
 		return nil, net.ErrClosed
 	}
 	l.nextID++
-	c := &conn{l: l, id: l.nextID, client: client, closed: make(chan struct{})}
+	c := &conn{l: l, a: a, id: l.nextID, client: client, closed: make(chan struct{})}
 	l.conns[c] = struct{}{}
+	l.work.Add(1) // until forget; here, so that Close waits for it
+	if a != nil {
+		a.conns[c] = struct{}{}
+	}
 	return c, nil
 }
 
 func (l *Link) forget(c *conn) {
+	defer l.work.Done()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
+	if c.a != nil {
+		delete(c.a.conns, c)
+		c.a.fewer.broadcast()
+	}
 }
 
 // start gives c its server and its directions the link's toxics, in one step: a toxic that is added meanwhile finds

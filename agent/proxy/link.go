@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,11 +56,11 @@ func (h Hangup) String() string {
 	return "rst"
 }
 
-// Options describes a link. Only Network is needed.
+// Options describes a link. Nothing is needed.
 type Options struct {
 	Name     string
-	Upstream string // shown by the API: the destination's name and port
-	Network  Network
+	Upstream string        // shown by the API: the destination's name and port
+	Network  Network       // attached by Open; nil: none, see Link.Attach
 	Seed     uint64        // of the draws of toxicity
 	Window   int           // bytes that a connection may hold per direction while a toxic is active; 0: DefaultWindow
 	Sliding  time.Duration // the window of residences and rates; 0: DefaultSliding
@@ -69,36 +70,34 @@ type Options struct {
 	Log         *slog.Logger // nil: none
 }
 
-// Link is one proxied link. Make it with Open; Close ends it.
+// Link is one proxied link, for any number of clients' network namespaces (Attach), which have its toxics, its state and
+// its counters in common. Make it with Open; Close ends it.
 type Link struct {
-	opts      Options
-	ctx       context.Context //nolint:containedctx // the link's life
-	cancel    context.CancelFunc
-	listeners []*net.TCPListener
-	pipes     pipePool
-	flows     [stream.NumDirections]flowStats
-	work      sync.WaitGroup
+	opts   Options
+	ctx    context.Context //nolint:containedctx // the link's life
+	cancel context.CancelFunc
+	pipes  pipePool
+	flows  [stream.NumDirections]flowStats
+	work   sync.WaitGroup
 
-	accepted, dialled, dialFailed, adopted, passedRST atomic.Int64
+	accepted, dialling, dialled, dialFailed, adopted, passedRST atomic.Int64
 
-	changing sync.Mutex // one change of toxics, or of enabled, at a time
+	changing sync.Mutex // one change of toxics, of enabled, or of attachments, at a time
 
-	mu      sync.Mutex // guards what follows; held neither across I/O nor while anything is waited for
-	toxics  []*toxic   // in the order of their stages
-	removed []*toxic
-	conns   map[*conn]struct{}
-	nextID  uint64
-	enabled bool
-	closing bool
-	hangups map[Closed]int64 // with Count 0
-	resume  signal           // enabled or closing changed
+	mu       sync.Mutex // guards what follows; held neither across I/O nor while anything is waited for
+	toxics   []*toxic   // in the order of their stages
+	removed  []*toxic
+	attached []*Attachment // in the order of Attach
+	conns    map[*conn]struct{}
+	nextID   uint64
+	enabled  bool
+	closing  bool
+	hangups  map[Closed]int64 // with Count 0
+	resume   signal           // enabled, closing or an attachment changed
 }
 
-// Open opens the link's listeners and serves them until Close, or until ctx ends.
+// Open makes a link, which lives until Close, or until ctx ends. It attaches o.Network, if there is one.
 func Open(ctx context.Context, o Options) (*Link, error) {
-	if o.Network == nil {
-		return nil, errors.New("open link: no Network")
-	}
 	if o.Window <= 0 {
 		o.Window = DefaultWindow
 	}
@@ -111,15 +110,15 @@ func Open(ctx context.Context, o Options) (*Link, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	ls, err := o.Network.Listen(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open link %s: %w", o.Name, err)
-	}
-	l := &Link{opts: o, listeners: ls, conns: map[*conn]struct{}{}, hangups: map[Closed]int64{}, enabled: true}
+	l := &Link{opts: o, conns: map[*conn]struct{}{}, hangups: map[Closed]int64{}, enabled: true}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	context.AfterFunc(l.ctx, l.stop) //nolint:contextcheck // stop runs because ctx has ended
-	for _, x := range ls {
-		l.work.Go(func() { l.accept(x) })
+	if o.Network == nil {
+		return l, nil
+	}
+	if _, err := l.Attach(ctx, o.Network); err != nil {
+		l.cancel()
+		return nil, fmt.Errorf("open link: %w", err)
 	}
 	return l, nil
 }
@@ -127,32 +126,36 @@ func Open(ctx context.Context, o Options) (*Link, error) {
 // Name returns the link's name.
 func (l *Link) Name() string { return l.opts.Name }
 
-// Addrs returns the addresses of the listeners.
+// Addrs returns the addresses of the listeners of every attachment, in the order of Attach.
 func (l *Link) Addrs() []netip.AddrPort {
-	out := make([]netip.AddrPort, 0, len(l.listeners))
-	for _, x := range l.listeners {
-		if a, ok := x.Addr().(*net.TCPAddr); ok {
-			out = append(out, a.AddrPort())
-		}
+	out := []netip.AddrPort{}
+	for _, a := range l.attachments() {
+		out = append(out, a.Addrs()...)
 	}
 	return out
 }
 
+func (l *Link) attachments() []*Attachment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.attached)
+}
+
 // Adopt puts the link between two connections that are already open, and returns at once. The link owns them from now on.
 func (l *Link) Adopt(client, server *net.TCPConn) error {
-	c, err := l.register(client)
+	c, err := l.register(nil, client)
 	if err != nil {
 		return fmt.Errorf("adopt connection on link %s: %w", l.opts.Name, err)
 	}
 	l.adopted.Add(1)
-	l.work.Go(func() {
+	go func() {
 		defer l.forget(c)
 		l.join(c, server)
-	})
+	}()
 	return nil
 }
 
-// Close closes the listeners and every connection, and returns when nothing of the link is left, or when ctx ends.
+// Close closes every attachment and every connection, and returns when nothing of the link is left, or when ctx ends.
 func (l *Link) Close(ctx context.Context) error {
 	l.cancel()
 	done := make(chan struct{})
@@ -181,8 +184,8 @@ func (l *Link) stop() {
 	if !first {
 		return
 	}
-	for _, x := range l.listeners {
-		_ = x.Close()
+	for _, a := range l.attachments() {
+		a.detach()
 	}
 	l.hangUpAll(all, "close")
 }
@@ -202,36 +205,6 @@ func (l *Link) connections() []*conn {
 		all = append(all, c)
 	}
 	return all
-}
-
-// accept serves one listener.
-func (l *Link) accept(x *net.TCPListener) {
-	for {
-		c, err := x.AcceptTCP()
-		if err == nil {
-			l.accepted.Add(1)
-			l.work.Go(func() { l.serve(l.ctx, c) })
-			continue
-		}
-		resume := l.resume.wait()
-		l.mu.Lock()
-		closing, enabled := l.closing, l.enabled
-		l.mu.Unlock()
-		if closing {
-			return
-		}
-		var retry <-chan time.Time
-		if enabled { // out of descriptors, say
-			l.opts.Log.Warn("accept", "link", l.opts.Name, "err", err)
-			retry = time.After(20 * time.Millisecond)
-		}
-		select {
-		case <-retry:
-		case <-resume:
-		case <-l.ctx.Done():
-			return
-		}
-	}
 }
 
 // Enabled reports whether the link accepts connections.
@@ -258,12 +231,8 @@ func (l *Link) SetEnabled(on bool) error {
 		return nil
 	}
 	var errs []error
-	for _, x := range l.listeners {
-		if on {
-			errs = append(errs, listenAgain(x))
-		} else {
-			errs = append(errs, refuse(x))
-		}
+	for _, a := range l.attachments() {
+		errs = append(errs, a.setEnabled(on))
 	}
 	l.resume.broadcast()
 	if !on {

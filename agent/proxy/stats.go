@@ -93,7 +93,9 @@ type Snapshot struct {
 	Name       string       `json:"name"`
 	Enabled    bool         `json:"enabled"`
 	At         time.Time    `json:"at"`
+	Clients    int          `json:"clients"`     // attachments now
 	Accepted   int64        `json:"accepted"`    // connections that clients opened
+	Dialling   int64        `json:"dialling"`    // connections whose server has not answered yet
 	Dialled    int64        `json:"dialled"`     // connections to servers that came up
 	DialFailed int64        `json:"dial_failed"` // connections to servers that did not
 	Adopted    int64        `json:"adopted"`     // pairs given to Adopt

@@ -218,15 +218,16 @@ func listenAgain(l *net.TCPListener) error {
 	})
 }
 
-// Listen opens a listener on a free port of host, in the namespace of the calling thread. A link that is taken down keeps
-// the port: the kernel lets a socket that does not listen keep only a port that was asked for by number, so the port is
-// found with one socket and taken with another.
+// Listen opens a listener on a free port of host, in the namespace of the calling thread. network is "tcp4" or "tcp6"; one
+// for IPv6 takes no IPv4. The namespace's loopback may still be down: connections reach the listener once it is up. What is
+// accepted has no keep-alive: the proxy ends no connection that would have lived without it.
+//
+// A link that is taken down keeps the port: the kernel lets a socket that does not listen keep only a port that was asked
+// for by number, so the port is found with one socket and taken with another.
 func Listen(ctx context.Context, network, host string) (*net.TCPListener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+	lc := net.ListenConfig{KeepAlive: -1, Control: func(network, _ string, raw syscall.RawConn) error {
 		var serr error
-		if err := raw.Control(func(fd uintptr) {
-			serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		}); err != nil {
+		if err := raw.Control(func(fd uintptr) { serr = beforeBind(int(fd), network) }); err != nil {
 			return err
 		}
 		return serr
@@ -246,6 +247,16 @@ func Listen(ctx context.Context, network, host string) (*net.TCPListener, error)
 		return nil, fmt.Errorf("listen on %s %s: not TCP", network, host)
 	}
 	return t, nil
+}
+
+// beforeBind prepares a listener's socket. FREEBIND is what lets it take an address that no interface has yet.
+func beforeBind(fd int, network string) error {
+	set := func(level, name int) error { return unix.SetsockoptInt(fd, level, name, 1) }
+	err := set(unix.SOL_SOCKET, unix.SO_REUSEPORT)
+	if network == "tcp6" {
+		return errors.Join(err, set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY), set(unix.IPPROTO_IPV6, unix.IPV6_FREEBIND))
+	}
+	return errors.Join(err, set(unix.IPPROTO_IP, unix.IP_FREEBIND))
 }
 
 func control(l *net.TCPListener, f func(fd int) error) error {

@@ -30,7 +30,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // a program's main
-	err := run(ctx, os.Args[1:], os.Stderr)
+	isRole, err := roleOf(ctx, os.Args[1:])
+	if !isRole {
+		err = run(ctx, os.Args[1:], os.Stderr)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -3,6 +3,7 @@ package catalogue
 
 import (
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/faults/network"
 	"github.com/discompose/discompose/faults/process"
 	"github.com/discompose/discompose/faults/resource"
 )
@@ -14,6 +15,8 @@ func All() []faults.Spec {
 		process.PauseSpec(),
 		process.RestartSpec(),
 		process.StopSpec(),
+		network.DisconnectSpec(),
+		network.PartitionSpec(),
 		resource.CPULimitSpec(),
 		resource.MemoryLimitSpec(),
 		resource.PIDsLimitSpec(),

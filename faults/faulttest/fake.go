@@ -154,6 +154,7 @@ type host struct{ w *World }
 func (h host) Facts() faults.Facts {
 	return faults.Facts{CgroupVersion: h.w.version, Kernel: "fake", Arch: "amd64", Has: []faults.Capability{
 		faults.CapAgent, faults.CapCgroupCPU, faults.CapCgroupMemory, faults.CapCgroupPIDs, faults.CapCgroupFreezer, faults.CapSignal,
+		faults.CapPackets, faults.CapLinks,
 	}}
 }
 
@@ -212,6 +213,9 @@ func (h host) call(ctx context.Context, op string, raw json.RawMessage) (any, er
 			return nil, err
 		}
 		return h.w.alive(a.PID), nil
+	}
+	if answer, ok, err := h.net(ctx, op, raw); ok {
+		return answer, err
 	}
 	return nil, fmt.Errorf("unknown operation %q", op)
 }

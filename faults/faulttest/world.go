@@ -1,8 +1,9 @@
 // Package faulttest provides the conformance suite that every fault kind passes, and the fake world that it runs in.
 //
 // World behaves like Docker 20.10 on cgroup version 1 or 2 as far as faults can tell: restart policies, cgroups that are
-// made anew with each start, limits that hold back a load, signals that wait while a process is frozen. Time passes as
-// time.Now says, so inside testing/synctest nothing waits. A World is safe for concurrent use. The package is for tests
+// made anew with each start, limits that hold back a load, signals that wait while a process is frozen, networks with cuts
+// in them, and links with traffic that toxics act on. Time passes as time.Now says, so inside testing/synctest nothing
+// waits. A World is safe for concurrent use. The package is for tests
 // only and imports only faults of this module.
 package faulttest
 
@@ -20,6 +21,7 @@ import (
 // Box is what a fake container is like. The zero value uses nothing and is never restarted.
 type Box struct {
 	ID        string
+	Name      string        // what cuts know it by: "db", "web[2]", "workload.orders", "probes"; without one nothing does
 	Policy    string        // restart policy; "" is "no"
 	Limits    faults.Limits // as the Compose file sets them
 	CPUs      float64       // what its processes would use
@@ -37,6 +39,9 @@ type World struct {
 	mu       sync.Mutex
 	version  int
 	boxes    map[string]*box
+	wires    map[string]*wire
+	cuts     map[string]*cut // by id
+	deaf     bool            // cuts are kept and stop nothing
 	lastPID  int
 	changes  int
 	lie      bool
@@ -54,9 +59,9 @@ const (
 
 // NewWorld makes a world of one cgroup version (1 or 2) with running containers.
 func NewWorld(version int, boxes ...Box) *World {
-	w := &World{version: version, boxes: map[string]*box{}, lastPID: 1000}
-	for _, b := range boxes {
-		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}}
+	w := &World{version: version, boxes: map[string]*box{}, wires: map[string]*wire{}, cuts: map[string]*cut{}, lastPID: 1000}
+	for i, b := range boxes {
+		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}, out: map[string]bool{}, number: byte(i + 2)}
 		w.start(w.boxes[b.ID], time.Now())
 	}
 	return w
@@ -65,7 +70,7 @@ func NewWorld(version int, boxes ...Box) *World {
 // Env is the world with its agent.
 func (w *World) Env(j faults.Journal) faults.Env {
 	env := w.APIOnly(j)
-	env.Host = host{w}
+	env.Host, env.Links = host{w}, links{w}
 	return env
 }
 
@@ -79,6 +84,13 @@ func (w *World) Lie(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lie = on
+}
+
+// Deafen makes cuts stop nothing, though the agent keeps them.
+func (w *World) Deafen() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deaf = true
 }
 
 // FailNext makes the next changing call return err; the call takes effect first where effect is set.
@@ -113,6 +125,8 @@ type State struct {
 	PIDs            int64 // in force; math.MaxInt64 is none
 	Limits          faults.Limits
 	Holds           int // cgroup files that the agent writes again with each start
+	Cuts            int // that the agent keeps for it
+	Networks        string
 }
 
 // State observes a container.
@@ -123,7 +137,19 @@ func (w *World) State(id string) State {
 	if err != nil {
 		return State{}
 	}
-	return State{b.running, b.paused, b.cg.quota, b.cg.memory, b.cg.pids, b.Limits, len(b.holds)}
+	s := State{
+		Running: b.running, Paused: b.paused, CPUQuota: b.cg.quota, MemoryBytes: b.cg.memory, PIDs: b.cg.pids, Limits: b.Limits,
+		Holds: len(b.holds),
+	}
+	for _, c := range w.cuts {
+		if c.Container == id {
+			s.Cuts++
+		}
+	}
+	for _, e := range b.endpoints() {
+		s.Networks += fmt.Sprintf("%s %v %v;", e.Network, e.Aliases, e.Addresses)
+	}
+	return s
 }
 
 // Exit ends PID 1 of a container with an exit code, as if it had crashed.
@@ -145,6 +171,8 @@ type box struct {
 	wake                        time.Time // the policy starts it at this instant
 	pending                     string    // a signal that waits for the thaw
 	holds                       map[string]string
+	out                         map[string]bool // networks that it was taken out of, by key
+	number                      byte            // last of its addresses
 	cg                          cgroups
 }
 
@@ -289,14 +317,22 @@ func (w *World) thaw(b *box) {
 	}
 }
 
-// change runs one changing call: it honours Lie and FailNext, and takes a moment.
+// change runs one changing call that is about a container.
 func (w *World) change(ctx context.Context, id string, f func(*box) error) error {
+	return w.act(ctx, func() (func() error, error) {
+		b, err := w.find(id)
+		return func() error { return f(b) }, err
+	})
+}
+
+// act runs one changing call: it honours Lie and FailNext, and takes a moment. find returns the change.
+func (w *World) act(ctx context.Context, find func() (func() error, error)) error {
 	if err := faults.Pause(ctx, time.Millisecond); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b, err := w.find(id)
+	f, err := find()
 	if err != nil {
 		return err
 	}
@@ -307,7 +343,7 @@ func (w *World) change(ctx context.Context, id string, f func(*box) error) error
 		return with
 	}
 	if !w.lie {
-		if err := f(b); err != nil {
+		if err := f(); err != nil {
 			return err
 		}
 	}
@@ -330,7 +366,7 @@ func (w *World) gone(ctx context.Context, id string) error {
 	}
 }
 
-func sorted(m map[string]string) []string {
+func sorted[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

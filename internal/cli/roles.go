@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/discompose/discompose/agent"
+	"github.com/discompose/discompose/agent/routing"
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/faults/catalogue"
@@ -32,6 +33,7 @@ func (a *app) hidden() []*cobra.Command {
 	fork.DisableFlagParsing = true
 	return []*cobra.Command{
 		role(agent.RoleAgent, "The privileged role", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveAgent(ctx) }),
+		role(agent.RoleNet, "The agent's process for networks", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveNet(ctx) }),
 		role(agent.RoleClient, "The client role", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveClient(ctx) }),
 		role("serve-kafka", "The embedded broker", cobra.NoArgs, func(ctx context.Context, _ []string) error {
 			o, err := embedded.KafkaFromEnv(os.LookupEnv)
@@ -74,7 +76,7 @@ func (a *app) serveAgent(ctx context.Context) error {
 		return spec.Effect, spec.Family, ok
 	}
 	return agent.ServeAgent(ctx, a.In, a.Out, agent.ServeOptions{
-		Docker: docker, Host: host, Log: log,
+		Docker: docker, Host: host, Log: log, MoreFacts: routing.Probe,
 		OnJournal: func(line json.RawMessage) error {
 			var e faults.Entry
 			if err := json.Unmarshal(line, &e); err != nil {
@@ -94,6 +96,17 @@ func (a *app) serveAgent(ctx context.Context) error {
 			return compose.RemoveDeadRun(ctx, docker, note.Run)
 		},
 	})
+}
+
+// serveNet keeps the rules and proxies of a run; the agent started it and ends its input.
+func (a *app) serveNet(ctx context.Context) error {
+	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return fmt.Errorf("reach the engine: %w", err)
+	}
+	defer docker.Close() //nolint:errcheck // the process ends
+	// A signal to the agent's group is the agent's to answer: it ends this process when it has healed.
+	return routing.Serve(context.WithoutCancel(ctx), a.In, a.Out, docker, func(text string) { fmt.Fprintln(a.Err, text) })
 }
 
 // localHost is the agent's own door, as faults see it.

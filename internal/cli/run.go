@@ -23,6 +23,7 @@ type runOptions struct {
 	pull       string
 	noFallback bool
 	noAgent    bool
+	toxiproxy  string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,6 +49,7 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 	f.StringVar(&o.pull, "pull", "missing", "`when` to pull images: missing, always or never")
 	f.BoolVar(&o.noFallback, "no-fallback", false, "never run a shipped environment on its embedded default (exit 69 instead)")
 	f.BoolVar(&o.noAgent, "no-agent", false, "use the Docker API alone, as where the engine refuses the agent")
+	f.StringVar(&o.toxiproxy, "toxiproxy-api", "", "open Toxiproxy's API over the links at this `address`, as in 127.0.0.1:8474; a change made through it makes the run inconclusive")
 	return c
 }
 
@@ -101,7 +103,8 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	defer live.Close()
 	out := runner.Run(ctx, runner.Options{
 		Scenario: s, Kinds: catalogue.All(), RunsDir: a.runsDir, Keep: o.keep, Pull: o.pull, Fallback: !o.noFallback, NoAgent: o.noAgent, Timeout: o.timeout,
-		Version: Version(), Args: os.Args, Observe: live.Observe, Log: a.logger(), Hurry: a.hurry,
+		ToxiproxyAPI: o.toxiproxy,
+		Version:      Version(), Args: os.Args, Observe: live.Observe, Log: a.logger(), Hurry: a.hurry,
 	})
 	live.Close()
 	switch {

@@ -1,0 +1,272 @@
+package routing
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// The counters of links and cuts.
+const (
+	counterRedirect = "redirect"
+	counterDirect   = "direct"
+	counterEarly    = "early"
+	counterGuarded  = "guarded"
+	counterPassed   = "passed"
+	counterArrived  = "arrived"
+	counterIn       = "in"
+	counterOut      = "out"
+)
+
+func edgeCounters() []string {
+	return []string{counterRedirect, counterDirect, counterEarly, counterGuarded, counterPassed, counterArrived}
+}
+
+func cutCounters() []string { return []string{counterIn, counterOut} }
+
+// render brings the rules of every namespace to what is wanted now. The caller holds mu.
+func (m *Manager) render() error {
+	want := map[*space]map[string][]rule{}
+	for _, s := range m.spaces {
+		want[s] = map[string][]rule{
+			chainRoute: m.routeRules(s), chainGuard: m.guardRules(s), chainProof: m.proofRules(s),
+			chainArrived: m.arrivedRules(s),
+		}
+	}
+	for _, c := range m.cutsInOrder() {
+		m.cutRules(c, want)
+	}
+	var counters []string
+	for _, e := range m.edges {
+		for _, what := range edgeCounters() {
+			counters = append(counters, e.counter(what))
+		}
+	}
+	for _, c := range m.cutsInOrder() {
+		for _, what := range cutCounters() {
+			counters = append(counters, c.counter(what))
+		}
+	}
+	// Side by side: taking rules away makes the kernel wait, in each namespace for itself.
+	errs := make([]error, 0, len(want))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for s, rules := range want {
+		all.Go(func() {
+			if err := s.table.render(chainSpecs(), rules, counters); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (m *Manager) cutsInOrder() []*cut {
+	out := make([]*cut, 0, len(m.cuts))
+	for _, c := range m.cuts {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *cut) int { return a.index - b.index })
+	return out
+}
+
+// server is one address of a link's server.
+type server struct {
+	addr   netip.Addr
+	member *member
+}
+
+// servers lists where a link's connections go, sorted. A server in the client's own namespace is none.
+func (m *Manager) servers(e *edge, from *space) []server {
+	var out []server
+	for _, x := range m.members {
+		if x.who != e.To || x.space == from {
+			continue
+		}
+		for _, a := range x.space.addrs() {
+			out = append(out, server{a, x})
+		}
+	}
+	slices.SortFunc(out, func(a, b server) int { return a.addr.Compare(b.addr) })
+	return out
+}
+
+func (m *Manager) serverAddrs(e *edge, from *space) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range m.servers(e, from) {
+		out = append(out, s.addr)
+	}
+	return out
+}
+
+// past reports whether new connections of a link to one server are to go past the proxy, so that connect() tells what it
+// would tell without discompose: the server cannot be reached by a fault, and the link has no toxic that would have to act.
+func (m *Manager) past(e *edge, from *space, to *member) bool {
+	if e.guarding {
+		return false
+	}
+	if len(m.direct[to.id]) > 0 {
+		return true
+	}
+	for _, x := range from.members {
+		if len(m.direct[x.id]) > 0 || m.cutBetween(x, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutBetween reports whether a cut stops packets between two members, in any direction.
+func (m *Manager) cutBetween(a, b *member) bool {
+	for _, c := range m.cuts {
+		for _, side := range [][2]*member{{a, b}, {b, a}} {
+			if side[0].id == c.Container && slices.ContainsFunc(c.Against, func(n string) bool { return stands(n, side[1].who) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// entriesOf lists the links that enter here, in their order.
+func (m *Manager) entriesOf(s *space) []*edge {
+	var out []*edge
+	for _, e := range m.edges {
+		if s.entries[e] != nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (m *Manager) routeRules(s *space) []rule {
+	edges := m.entriesOf(s)
+	if len(edges) == 0 {
+		return nil
+	}
+	out := []rule{on().mark(markOwn).accept()}
+	for _, e := range edges {
+		for _, to := range m.servers(e, s) {
+			port := s.entries[e].port4
+			if to.addr.Is6() {
+				if port = s.entries[e].port6; !s.loop6 {
+					port = 0
+				}
+			}
+			if port == 0 || m.past(e, s, to.member) {
+				continue
+			}
+			out = append(out, on().address(to.addr, 1).port(uint16(e.Port)).count(e.counter(counterRedirect)).redirect(port)) //nolint:gosec // a port
+		}
+	}
+	return out
+}
+
+// guardRules are about what goes to a server past the proxy.
+func (m *Manager) guardRules(s *space) []rule {
+	edges := m.entriesOf(s)
+	if len(edges) == 0 {
+		return nil
+	}
+	out := []rule{on().mark(markOwn).setCtMark(markOwn).accept(), on().ctMark(markOwn).accept()}
+	for _, e := range edges {
+		for _, to := range m.servers(e, s) {
+			here := func() *builder { return on().address(to.addr, 1).port(uint16(e.Port)) } //nolint:gosec // a port
+			if e.guarding {
+				out = append(out, here().reset(false).count(e.counter(counterGuarded)).drop())
+				continue
+			}
+			if m.past(e, s, to.member) {
+				out = append(out, here().fresh().ctMarkNot(markDirect).setCtMark(markDirect).count(e.counter(counterDirect)).accept())
+			}
+			out = append(out, here().ctMarkNot(markDirect).reset(false).count(e.counter(counterEarly)).accept())
+		}
+	}
+	return out
+}
+
+// proofRules count what left past the guard.
+func (m *Manager) proofRules(s *space) []rule {
+	var out []rule
+	for _, e := range m.entriesOf(s) {
+		if !e.guarding {
+			continue
+		}
+		for _, to := range m.servers(e, s) {
+			out = append(out, on().address(to.addr, 1).port(uint16(e.Port)).markNot(markOwn).ctMarkNot(markOwn).reset(false). //nolint:gosec // a port
+																		count(e.counter(counterPassed)).accept())
+		}
+	}
+	return out
+}
+
+// arrivedRules count, at the server, each new connection of a link's clients once.
+func (m *Manager) arrivedRules(s *space) []rule {
+	var out []rule
+	for _, e := range m.edges {
+		if !slices.ContainsFunc(membersOf(s), func(x *member) bool { return x.who == e.To }) {
+			continue
+		}
+		for _, from := range m.clientAddrs(e, s) {
+			out = append(out, on().address(from, 0).port(uint16(e.Port)).fresh().ctMarkNot(markArrived).setCtMark(markArrived). //nolint:gosec // a port
+																		count(e.counter(counterArrived)).accept())
+		}
+	}
+	return out
+}
+
+func membersOf(s *space) []*member {
+	out := make([]*member, 0, len(s.members))
+	for _, x := range s.members {
+		out = append(out, x)
+	}
+	return out
+}
+
+// clientAddrs lists the addresses of the namespaces in which a link enters, sorted.
+func (m *Manager) clientAddrs(e *edge, server *space) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range m.spaces {
+		if s != server && s.entries[e] != nil {
+			out = append(out, s.addrs()...)
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// cutRules adds the rules of one cut to each receiver's namespace.
+func (m *Manager) cutRules(c *cut, want map[*space]map[string][]rule) {
+	x := m.members[c.Container]
+	if x == nil {
+		return
+	}
+	for _, p := range m.peers(c.Against, c.Container) {
+		if p.space == x.space {
+			continue
+		}
+		if c.In {
+			want[x.space][chainCuts] = append(want[x.space][chainCuts], stops(c, p.space.addrs(), counterIn)...)
+		}
+		if c.Out {
+			want[p.space][chainCuts] = append(want[p.space][chainCuts], stops(c, x.space.addrs(), counterOut)...)
+		}
+	}
+}
+
+// stops are the rules that stop packets from addresses.
+func stops(c *cut, from []netip.Addr, what string) []rule {
+	var out []rule
+	for _, a := range from {
+		if c.Reject {
+			out = append(out, on().address(a, 0).tcp().count(c.counter(what)).rejectTCP(), on().address(a, 0).count(c.counter(what)).rejectOther())
+			continue
+		}
+		out = append(out, on().address(a, 0).count(c.counter(what)).drop())
+	}
+	return out
+}

@@ -1,0 +1,262 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/discompose/discompose/agent/proxy"
+)
+
+// space is one network namespace of the project. What changes is guarded by the Manager's lock.
+type space struct {
+	inode    uint64
+	ns       *os.File
+	table    *table
+	members  map[string]*member // by container id
+	prefixes []netip.Prefix     // addresses of its interfaces, the loopback's excepted
+	loop6    bool               // the loopback has ::1
+	entries  map[*edge]*entry   // of links whose clients are here
+	done     chan struct{}      // ends the address watch
+}
+
+// entry is where connections of one link enter the proxy in one namespace.
+type entry struct {
+	at           *proxy.Attachment
+	port4, port6 uint16 // 0 where there is none
+}
+
+// in runs f on a thread that is in the namespace. What f opens stays there; f must not start goroutines that open more.
+func in(ns *os.File, f func() error) error {
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open own network namespace: %w", err)
+	}
+	defer own.Close()                                                   //nolint:errcheck // opened to read
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil { //nolint:gosec // a descriptor fits
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	err = f()
+	if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil { //nolint:gosec // a descriptor fits
+		// The thread must not serve anything else: it stays locked and ends with its goroutine.
+		return errors.Join(err, fmt.Errorf("leave network namespace: %w", back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// inodeOf identifies a namespace.
+func inodeOf(f *os.File) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil { //nolint:gosec // a descriptor fits
+		return 0, fmt.Errorf("identify network namespace: %w", err)
+	}
+	return st.Ino, nil
+}
+
+// openSpace makes the table of a namespace and begins to watch its addresses; onChange is told of each change until done.
+func openSpace(ns *os.File, inode uint64, tableName string, onChange func(add bool, p netip.Prefix, loop bool)) (*space, error) {
+	s := &space{inode: inode, ns: ns, members: map[string]*member{}, entries: map[*edge]*entry{}, done: make(chan struct{})}
+	var err error
+	if s.table, err = openTable(ns, tableName); err != nil {
+		return nil, err
+	}
+	updates := make(chan netlink.AddrUpdate, 16)
+	handle := netns.NsHandle(ns.Fd()) //nolint:gosec // a descriptor fits
+	err = netlink.AddrSubscribeWithOptions(updates, s.done, netlink.AddrSubscribeOptions{
+		Namespace: &handle, ListExisting: true, ErrorCallback: func(error) {}, // the namespace ends, or the process does
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch addresses: %w", err), s.table.close())
+	}
+	go func() {
+		for u := range updates {
+			if p, loop, ok := prefixOf(u); ok {
+				onChange(u.NewAddr, p, loop)
+			}
+		}
+	}()
+	return s, nil
+}
+
+func prefixOf(u netlink.AddrUpdate) (p netip.Prefix, loop, ok bool) {
+	a, ok := netip.AddrFromSlice(u.LinkAddress.IP)
+	if !ok {
+		return p, false, false
+	}
+	a = a.Unmap()
+	ones, _ := u.LinkAddress.Mask.Size()
+	return netip.PrefixFrom(a, ones), a.IsLoopback(), !a.IsLinkLocalUnicast()
+}
+
+// take takes one change of an address in, and reports whether it changes what is to be rendered.
+func (s *space) take(add bool, p netip.Prefix, loop bool) bool {
+	if loop {
+		was := s.loop6
+		if p.Addr().Is6() {
+			s.loop6 = add
+		}
+		return was != s.loop6
+	}
+	have := slices.Contains(s.prefixes, p)
+	switch {
+	case add && !have:
+		s.prefixes = append(s.prefixes, p)
+		slices.SortFunc(s.prefixes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	case !add && have:
+		s.prefixes = slices.DeleteFunc(s.prefixes, func(x netip.Prefix) bool { return x == p })
+	default:
+		return false
+	}
+	return true
+}
+
+// shared lists the addresses of s that lie in a network of other.
+func (s *space) shared(other *space) []netip.Addr {
+	var out []netip.Addr
+	for _, p := range s.prefixes {
+		if slices.ContainsFunc(other.prefixes, func(o netip.Prefix) bool { return o.Contains(p.Addr()) }) {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}
+
+// addrs lists the addresses of the namespace's interfaces.
+func (s *space) addrs() []netip.Addr {
+	out := make([]netip.Addr, 0, len(s.prefixes))
+	for _, p := range s.prefixes {
+		out = append(out, p.Addr())
+	}
+	return out
+}
+
+// sockets are a link's sockets in one namespace. It implements proxy.Network.
+type sockets struct{ ns *os.File }
+
+// Listen opens a listener on each loopback. There may be no loopback yet: the namespace may just have been made.
+func (n sockets) Listen(ctx context.Context) (out []*net.TCPListener, err error) {
+	err = in(n.ns, func() error {
+		four, err := proxy.Listen(ctx, "tcp4", "127.0.0.1")
+		if err != nil {
+			return fmt.Errorf("listen on 127.0.0.1: %w", err)
+		}
+		out = append(out, four)
+		if six, err := proxy.Listen(ctx, "tcp6", "::1"); err == nil { // a kernel without IPv6 needs none
+			out = append(out, six)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Dial connects from the namespace, with the mark that rules let through.
+func (n sockets) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	fd := -1
+	err := in(n.ns, func() (err error) {
+		fd, err = dialSocket(to)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", to, err)
+	}
+	f := os.NewFile(uintptr(fd), "dial "+to.String()) //nolint:gosec // a descriptor
+	defer f.Close()                                   //nolint:errcheck // the connection is a duplicate
+	if err := connected(ctx, f); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", to, err)
+	}
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", to, err)
+	}
+	return c.(*net.TCPConn), nil //nolint:forcetypeassert // of a TCP socket
+}
+
+// dialSocket makes a marked socket and starts to connect it.
+func dialSocket(to netip.AddrPort) (int, error) {
+	family := unix.AF_INET
+	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: [4]byte{}}
+	if to.Addr().Is4() {
+		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	} else {
+		family, addr = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, markOwn); err != nil {
+		return -1, errors.Join(os.NewSyscallError("setsockopt SO_MARK", err), unix.Close(fd))
+	}
+	if err := unix.Connect(fd, addr); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// connected waits until a socket is connected, or has failed to be, or ctx ends.
+func connected(ctx context.Context, f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) }) // it is pollable
+	defer stop()
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) //nolint:gosec // a descriptor fits
+		switch {
+		case err != nil:
+			failed = os.NewSyscallError("getsockopt", err)
+		case code != 0:
+			failed = os.NewSyscallError("connect", unix.Errno(code))
+		default:
+			_, err := unix.Getpeername(int(fd)) //nolint:gosec // a descriptor fits
+			return err == nil                   // ENOTCONN: not yet
+		}
+		return true
+	})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(failed, err)
+}
+
+// Original asks conntrack where an accepted connection was going before it was redirected.
+func (n sockets) Original(c *net.TCPConn) (to netip.AddrPort, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return to, err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		if a, ok := c.LocalAddr().(*net.TCPAddr); ok && a.IP.To4() == nil {
+			to, err = original6(int(fd)) //nolint:gosec // a descriptor fits
+			return
+		}
+		to, err = original4(int(fd)) //nolint:gosec // a descriptor fits
+	})
+	return to, errors.Join(err, cerr)
+}
+
+// once makes sure that an attachment is closed in the background exactly once.
+func closeSoon(wg *sync.WaitGroup, a *proxy.Attachment, within time.Duration) {
+	wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), within) //nolint:forbidigo // outlives whatever ended the namespace
+		defer cancel()
+		_ = a.Close(ctx) // at the end of ctx it has closed the connections too
+	})
+}

@@ -1,0 +1,108 @@
+package reports_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/reports"
+)
+
+// linksSection is the section of the links in report.md; empty without one.
+func linksSection(t *testing.T, r *reports.Record) string {
+	t.Helper()
+	_, text, _ := strings.Cut(write(t, reports.Markdown, r), "\n## Links\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+func TestLinksSayWhatIsProven(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(l *ledger.Link)
+		want   string // in the section
+		never  string
+	}{
+		{"nothing passed", func(*ledger.Link) {}, "| nothing passed by |", "not proven"},
+		{"a connection passed", func(l *ledger.Link) { l.Arrived++ }, "| **1 connection passed by** |", "nothing passed by |\n\n"},
+		{"packets passed", func(l *ledger.Link) { l.Passed = 2 }, "2 packets passed by. **Some of its traffic did not pass the proxy", "nothing passed by"},
+		{"a counter is lost", func(l *ledger.Link) { l.Arrived = 40 }, "2 connections of the proxy went uncounted", "nothing passed by"},
+		{"one was let past", func(l *ledger.Link) { l.Direct, l.Arrived = 1, 43 }, "and let 1 past on purpose, while a fault had cut db off", "not proven"},
+		{"nobody connected", func(l *ledger.Link) { *l = ledger.Link{Name: l.Name, From: l.From, To: l.To, Port: l.Port} }, "nobody connected", "nothing passed by"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := links(t)
+			r.Run.Links = r.Run.Links[2:3]
+			tt.change(&r.Run.Links[0])
+			text := linksSection(t, r)
+			if !strings.Contains(text, tt.want) || strings.Contains(text, tt.never) {
+				t.Errorf("want %q, and never %q:\n%s", tt.want, tt.never, text)
+			}
+		})
+	}
+}
+
+func TestToxicsAreShownAtTheLinksThatTheyHit(t *testing.T) {
+	text := linksSection(t, links(t))
+	for link, want := range map[string][]string{
+		"api->db:5432":              {`- Toxic **storm**: reset_peer on \*->db:5432, +20.2 s to +22.0 s (1.8 s)`, "2 connections at +20.0 s to +20.3 s (opened past the proxy while db could not be reached)"},
+		"web->db:5432":              {"- Toxic **slow**: latency, +5.2 s to +13.0 s (7.8 s)", "- Toxic **storm**", "- Reset by discompose: none"},
+		"probes->web:8080":          {"No toxic; discompose closed and reset nothing."},
+		"workload.orders->web:8080": {"- No toxic", "- **Not routed**: published port 8080"},
+	} {
+		_, block, found := strings.Cut(text, "**"+link+"**: ")
+		block, _, _ = strings.Cut(block, "\n\n**")
+		if !found {
+			t.Errorf("there is nothing of %s", link)
+		}
+		for _, w := range want {
+			if !strings.Contains(block, w) {
+				t.Errorf("%s does not say %q:\n%s", link, w, block)
+			}
+		}
+		if strings.Contains(block, "slow") != (link == "web->db:5432") {
+			t.Errorf("%s has the toxic of another link, or not its own:\n%s", link, block)
+		}
+	}
+}
+
+func TestRunsWithoutLinksSayNothingOfThem(t *testing.T) {
+	r := degraded(t)
+	if text := linksSection(t, r); text != "" {
+		t.Errorf("nothing was routed, and the report says:\n%s", text)
+	}
+	r.Run.APIOnly = "the engine is rootless"
+	if text := linksSection(t, r); strings.TrimSpace(text) != "No connection was routed through a proxy, for there was no agent: the engine is rootless." {
+		t.Errorf("without an agent the section is:\n%s", text)
+	}
+	if strings.Contains(write(t, reports.Text, links(t)), "probes->web") {
+		t.Error("the short form names a link without a fault")
+	}
+}
+
+func TestJSONHasLinksWithoutNull(t *testing.T) {
+	var d struct {
+		Links []struct {
+			Name           string
+			Leaked         *int64
+			Faults         []string
+			Closed, Resets json.RawMessage
+		}
+	}
+	text := write(t, reports.JSON, leak(t))
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Links) != 4 {
+		t.Fatalf("%d links", len(d.Links))
+	}
+	for _, l := range d.Links {
+		if l.Leaked == nil || l.Faults == nil || len(l.Closed) == 0 || len(l.Resets) == 0 || string(l.Closed) == "null" || string(l.Resets) == "null" {
+			t.Errorf("link %+v has null", l)
+		}
+	}
+	if web := d.Links[2]; web.Name != "web->db:5432" || *web.Leaked != 2 || strings.Join(web.Faults, " ") != "slow off never" {
+		t.Errorf("link %+v", web)
+	}
+}
