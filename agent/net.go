@@ -138,16 +138,20 @@ type CutCount struct {
 	Out    int64 `json:"out"` // packets from the container, stopped at the others
 }
 
-// Reach asks for datagrams from one container to another: to every address of To in a network that they share.
+// Reach asks for datagrams from one container to another: to every address of To in a network that they share, or to
+// Addresses, whether To has them or not. Only what reaches To arrives.
 type Reach struct {
-	From string `json:"from"` // full id
-	To   string `json:"to"`
+	From      string   `json:"from"` // full id
+	To        string   `json:"to"`
+	Addresses []string `json:"addresses,omitempty"`
 }
 
-// ReachResult counts the datagrams. Sent 0 says that the two share no network, or that one of them does not run.
+// ReachResult counts the datagrams, those that could not leave included. Sent 0 says that the two share no network or have
+// the same namespace, or that one of them does not run.
 type ReachResult struct {
-	Sent    int `json:"sent"`
-	Arrived int `json:"arrived"`
+	Sent    int      `json:"sent"`
+	Arrived int      `json:"arrived"`
+	Cuts    []string `json:"cuts,omitempty"` // ids of the cuts that stop packets in this direction, sorted
 }
 
 // Peers asks for the containers behind names as Cut.Against has them, without the container itself.

@@ -88,7 +88,7 @@ type Link struct {
 func (l Link) Leaked() int64 { return max(0, l.Arrived-l.Dialled-l.DialFailed-l.Direct) }
 
 // In reports whether the link is one of those that a fault's target names: "web->db:5432" itself, or a group such as
-// "*->db:5432" or "workload->kafka:9092". No link is in the name of a service.
+// "*->db:5432" or "workload->kafka:9092". The name of a service has no links.
 func (l Link) In(target string) bool {
 	from, to, ok := strings.Cut(target, linkArrow)
 	service, port, portOK := strings.Cut(to, ":")

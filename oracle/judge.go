@@ -101,6 +101,9 @@ func (c *court) announced() {
 		class := Class(e.Type)
 		switch {
 		case e.Source == "agent" && e.Type == ledger.EventNetLost:
+			if slices.ContainsFunc(c.h.Events, func(e ledger.Event) bool { return e.Source == "runner" && e.Type == string(AgentLost) }) {
+				continue // the runner ended the run for it, and says so
+			}
 			class, e.Detail = AgentLost, cmp.Or(e.Detail, "the process that served links and cuts ended, and all of them with it")
 		case e.Source != "runner" || !slices.Contains(Classes(), class) || class.Verdict() == Pass:
 			continue

@@ -60,6 +60,7 @@ func linkCases() []judgeCase {
 		{"somebody else changed a toxic and the expected weakness appears", func(s *runSim) { s.rules.Expect = "data-loss"; foreign(s); s.lose() }, oracle.Inconclusive, oracle.ForeignChange, ""},
 		{"a foreign change does not excuse a hang", func(s *runSim) { foreign(s); s.fail("orders", 12, 60, ledger.Unknown) }, oracle.Fail, oracle.Hang, ""},
 		{"a container's event is no foreign change", func(s *runSim) { s.event(12, "docker", ledger.EventForeignChange, "", "") }, oracle.Pass, oracle.Clean, ""},
+		{"a container's event is no loss of the agent", func(s *runSim) { s.event(12, "docker", ledger.EventNetLost, "", "") }, oracle.Pass, oracle.Clean, ""},
 		{"the guard resets connections", func(s *runSim) { s.event(12, "agent", ledger.EventLinkReset, "web->db:5432", "3 connections reset") }, oracle.Pass, oracle.Clean, ""},
 		{"what serves the links is lost", func(s *runSim) {
 			s.event(12, "agent", ledger.EventNetLost, "", "")
@@ -79,6 +80,17 @@ func TestThousandForeignChangesAreOneFinding(t *testing.T) {
 	want := oracle.Finding{Class: oracle.ForeignChange, Reason: "change x; change xx; change xxx; 997 more changes"}
 	if len(j.Findings) != 1 || j.Findings[0] != want {
 		t.Errorf("findings %+v, want %+v", j.Findings, want)
+	}
+}
+
+func TestALossThatTheRunnerTellsIsOneFinding(t *testing.T) {
+	t.Parallel()
+	s := newRun()
+	s.event(12, "agent", ledger.EventNetLost, "", "killed")
+	s.event(12, "runner", string(oracle.AgentLost), "", "the agent was lost: killed")
+	j := oracle.Judge(t.Context(), s.h, s.rules)
+	if len(j.Findings) != 1 || j.Findings[0].Reason != "the agent was lost: killed" {
+		t.Errorf("findings %+v", j.Findings)
 	}
 }
 

@@ -312,24 +312,30 @@ func witnessText(w ledger.Witness) string {
 	switch {
 	case note == "":
 		return what + ": " + value
-	case what == "" || w.Unit == "" || w.Unit == "pid" || tells(note, value): // the value is a state that the sentence tells, or in it
+	case what == "" || w.Unit == "" || w.Unit == "pid" || tells(note, w): // the value is a state that the sentence tells, or in it
 		return note
 	}
 	return note + " (" + what + ": " + value + ")"
 }
 
-// tells reports whether a sentence has a value in it, and not as the end of a longer number.
-func tells(sentence, value string) bool {
-	for rest := sentence; ; {
-		before, after, found := strings.Cut(rest, value)
-		if !found {
-			return false
-		}
-		if last := before[max(len(before)-1, 0):]; last == "" || !strings.Contains("0123456789.,", last) {
-			return true
-		}
-		rest = after
+// tells reports whether a sentence has a witness' value in it, however it writes it, and not as the end of a longer number.
+func tells(sentence string, w ledger.Witness) bool {
+	values := []string{number(w.Value) + w.Unit}
+	if w.Unit == "ns" {
+		d := time.Duration(w.Value)
+		values = []string{length(int64(d)), d.Round(time.Millisecond).String(), d.Round(10 * time.Microsecond).String()}
 	}
+	if w.Value == 1 {
+		values = append(values, "1"+strings.TrimSuffix(w.Unit, "s"))
+	}
+	bare := strings.NewReplacer(" ", "", ",", "")
+	return slices.ContainsFunc(values, func(v string) bool {
+		v = bare.Replace(v)
+		parts := strings.Split(bare.Replace(sentence), v)
+		return slices.ContainsFunc(parts[:len(parts)-1], func(before string) bool {
+			return before == "" || !strings.Contains("0123456789.", before[len(before)-1:])
+		})
+	})
 }
 
 // observers sorts the keys of a window's statistics: workloads first, then probes.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/discompose/discompose/ledger"
+	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/reports"
 )
 
@@ -67,6 +68,27 @@ func TestToxicsAreShownAtTheLinksThatTheyHit(t *testing.T) {
 	}
 }
 
+// A group of links goes to no service by name: what was tested is where its links go, or else everything.
+func TestTargetsOfAGroupOfLinksAreItsServers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		links bool
+		want  string
+	}{
+		{"links tell", true, "\nTarget: db (`postgres:15`). Seed 7"},
+		{"nothing tells", false, "\nTarget: api (`shop/api:1`), db (`postgres:15`), web (`shop/web:1`). Seed 7"},
+	} {
+		r := links(t)
+		r.Rules.Faults = map[string]oracle.FaultRule{"storm": {Kind: "reset_peer", Services: []string{""}}}
+		if !tt.links {
+			r.Run.Links = nil
+		}
+		if text := write(t, reports.Markdown, r); !strings.Contains(text, tt.want) {
+			t.Errorf("%s: the report does not say %q:\n%s", tt.name, tt.want, text[:600])
+		}
+	}
+}
+
 func TestRunsWithoutLinksSayNothingOfThem(t *testing.T) {
 	r := degraded(t)
 	if text := linksSection(t, r); text != "" {
@@ -104,5 +126,35 @@ func TestJSONHasLinksWithoutNull(t *testing.T) {
 	}
 	if web := d.Links[2]; web.Name != "web->db:5432" || *web.Leaked != 2 || strings.Join(web.Faults, " ") != "slow off never" {
 		t.Errorf("link %+v", web)
+	}
+}
+
+func TestWitnessesDoNotSayAValueTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		w    ledger.Witness
+		want string
+	}{
+		{"in milliseconds", ledger.Witness{Value: 203.4e6, Unit: "ns", Note: "median residence of 132 chunks is 203ms"}, "chunks is 203ms\n"},
+		{"with a space", ledger.Witness{Value: 203, Unit: "ms", Note: "median residence of 132 chunks is 203 ms"}, "chunks is 203 ms\n"},
+		{"in finer steps", ledger.Witness{Value: 4.207e6, Unit: "ns", Note: "it is 4.21ms"}, "it is 4.21ms\n"},
+		{"one of them", ledger.Witness{Value: 1, Unit: "connections", Note: "the toxic reset 1 connection"}, "reset 1 connection\n"},
+		{"with many digits", ledger.Witness{Value: 1234567.4, Unit: "bytes per second", Note: "1234567 bytes per second where 2000000 are allowed"}, "are allowed\n"},
+		{"another number ends so", ledger.Witness{What: "CPU time", Value: 0, Unit: "ns", Note: "it stood still for 100 ms"}, "for 100 ms (CPU time: 0 ms)\n"},
+		{"it comes after such a number", ledger.Witness{What: "CPU time", Value: 5e6, Unit: "ns", Note: "25 ms, then 5.0 ms"}, "then 5.0 ms\n"},
+		{"it is not there", ledger.Witness{What: "hits", Value: 7, Unit: "hits", Note: "the limit is hit"}, "the limit is hit (hits: 7 hits)\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.w.What == "" {
+				tt.w.What = "what was measured"
+			}
+			r := links(t)
+			tt.w.At = at(6)
+			r.Judgement.Windows[0].Active = &tt.w
+			if text := write(t, reports.Markdown, r); !strings.Contains(text, "**slow** active at +6.0 s: ") || !strings.Contains(text, tt.want) {
+				_, text, _ = strings.Cut(text, "**slow** active")
+				t.Errorf("want %q: %s", tt.want, text[:150])
+			}
+		})
 	}
 }

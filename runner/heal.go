@@ -131,6 +131,13 @@ func healSession(ctx context.Context, docker *client.Client, d *Dir, note faults
 	if err != nil {
 		return nil, err
 	}
+	if s.facts.Can(faults.CapPackets) {
+		// Rules that a dead agent could not take along (kernels before 5.12) go when their tables are made anew; and what is
+		// undone can be measured.
+		if err := s.Call(ctx, agent.OpNetStart, agent.NetStart{Run: d.ID, Project: note.Project, Attached: true}, nil); err != nil {
+			return nil, fmt.Errorf("look after the project's networks: %w", err)
+		}
+	}
 	// The agent gets its copy, so that it goes on where this process might end.
 	return s, sendJournal(ctx, d.Path, s)
 }

@@ -103,6 +103,8 @@ type driverOptions struct {
 	Acks            string         `toml:"acks" default:"all" enum:"all|1|0" doc:"acknowledgement"`
 	Idempotent      *bool          `toml:"idempotent" default:"true" doc:"no duplicates"`
 	DeliveryTimeout units.Duration `toml:"delivery_timeout" default:"60s" doc:"retries"`
+	Replication     int            `toml:"replication" default:"1" doc:"replicas"`
+	Size            int            `toml:"size" default:"256" doc:"bytes"`
 }
 
 func optionsOf(t *testing.T, w scenarios.Workload) *driverOptions {

@@ -28,14 +28,18 @@ func FuzzParse(f *testing.F) {
 		f.Fatalf("corpus: %d files, %v", files, err)
 	}
 	f.Add("[nemesis]\ngate = [{exec=[\"x\"]}]\n[[nemesis.fault]]\nkind = \"kill\"\n[[link]]\nfrom = 1\n")
+	f.Add(base + "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[fault]]\nkind = \"latency\"\ntarget = [\"w*->k*:9092\", \"probes-> kafka:9092\"]\nat = \"0s\"\nfor = \"1s\"\n")
+	f.Add(base + "[[fault]]\nkind = \"cut\"\ntarget = \"kafka\"\nat = \"0s\"\nfor = \"1s\"\nfrom = [\"workload\", \"k*\"]\n")
 	f.Add("include = [\"f.toml\", \"_kafka.toml\"]\n[a.\"b.c\"]\nx = \"${X} $$ ${\"\n[[fault]]\nkind = 3\n[[fault]]\nid = \"\"\n")
 	shared, err := fs.ReadFile(scenarios.Shipped(), "_kafka.toml")
 	if err != nil {
 		f.Fatal(err)
 	}
+	o := options()
+	withLinks(&o)
 	f.Fuzz(func(t *testing.T, text string) {
 		fsys := fstest.MapFS{"f.toml": {Data: []byte(text)}, "_kafka.toml": {Data: shared}}
-		s, err := scenarios.Parse(fsys, "f.toml", options())
+		s, err := scenarios.Parse(fsys, "f.toml", o)
 		if err != nil {
 			if s != nil {
 				t.Fatal("there is a scenario beside the error")
@@ -43,11 +47,18 @@ func FuzzParse(f *testing.F) {
 			placed(t, err)
 			return
 		}
-		again, err := scenarios.Parse(fsys, "f.toml", options())
+		again, err := scenarios.Parse(fsys, "f.toml", o)
 		if err != nil || !cmp.Equal(s.Places, again.Places) || len(s.Fault) != len(again.Fault) {
 			t.Fatalf("a second parse differs: %v", err)
 		}
-		_ = s.CheckServices([]scenarios.Service{{Name: "kafka", Replicas: 1}})
+		if err := s.CheckServices(shop()); err != nil {
+			placed(t, err)
+		}
+		for _, l := range s.Links(shop()) {
+			if again, ok := scenarios.ParseLink(l.String()); !ok || again != l {
+				t.Fatalf("%v is no link", l)
+			}
+		}
 	})
 }
 

@@ -287,7 +287,7 @@ times = 2
 	}
 	p, w := s.Probe["broker"], s.Workload["orders"]
 	yes := true
-	if diff := cmp.Diff(&driverOptions{"billing-$-$1", 3, "all", &yes, optionsOf(t, w).DeliveryTimeout}, w.Options); diff != "" {
+	if diff := cmp.Diff(&driverOptions{"billing-$-$1", 3, "all", &yes, optionsOf(t, w).DeliveryTimeout, 1, 256}, w.Options); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 	if s.Name != "t" || s.Environment.Ready.Std() != 2*time.Minute || !*s.Environment.Fallback || s.Expect.Verdict != "pass" || s.Recovery.Within.Std() != 30*time.Second ||

@@ -13,13 +13,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/discompose/discompose/faults"
-	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
 )
 
-func compileSchema(t *testing.T, kinds []faults.Spec) *jsonschema.Schema {
+func compileSchema(t *testing.T, o scenarios.Options) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(scenarios.JSONSchema(kinds, options().Drivers)))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(scenarios.JSONSchema(o.Kinds, o.Drivers)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +53,7 @@ func asJSON(t *testing.T, text string) any {
 
 func TestTheSchemaAcceptsWhatParseAccepts(t *testing.T) {
 	t.Parallel()
-	schema := compileSchema(t, catalogue.All())
+	schema := compileSchema(t, shippedOptions())
 	texts := map[string]string{}
 	full, err := os.ReadFile("testdata/full.toml")
 	if err != nil {
@@ -83,7 +82,7 @@ func TestTheSchemaAcceptsWhatParseAccepts(t *testing.T) {
 
 func TestTheSchemaRejectsWhatParseRejects(t *testing.T) {
 	t.Parallel()
-	schema := compileSchema(t, kinds())
+	schema := compileSchema(t, options())
 	if err := schema.Validate(asJSON(t, base)); err != nil {
 		t.Fatalf("the base of the cases: %v", err)
 	}

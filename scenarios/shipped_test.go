@@ -12,13 +12,19 @@ import (
 
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
+	"github.com/discompose/discompose/workload"
 )
+
+// shippedOptions are those of the program, for shipped scenarios use what it has.
+func shippedOptions() scenarios.Options {
+	o := options()
+	o.Kinds, o.Drivers, o.Environments = catalogue.All(), map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }}, nil
+	return o
+}
 
 func TestEveryShippedScenarioParses(t *testing.T) {
 	t.Parallel()
-	o := options()
-	o.Environments, o.Kinds = nil, catalogue.All()
-	list, err := scenarios.List(t.TempDir(), o)
+	list, err := scenarios.List(t.TempDir(), shippedOptions())
 	if err != nil || len(list) < 14 {
 		t.Fatalf("%d scenarios, %v", len(list), err)
 	}
@@ -40,8 +46,8 @@ func TestEveryKindHasAScenario(t *testing.T) {
 			t.Errorf("%s: %v", s.Kind, err)
 			continue
 		}
-		o := options()
-		o.Origin, o.Environments, o.Kinds = origin, nil, catalogue.All()
+		o := shippedOptions()
+		o.Origin = origin
 		sc, err := scenarios.Parse(fsys, file, o)
 		if err != nil || len(sc.Fault) == 0 || sc.Fault[0].Kind != s.Kind {
 			t.Errorf("%s: %v", s.Kind, err)

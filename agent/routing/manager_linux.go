@@ -245,6 +245,7 @@ func (m *Manager) leave(x *member) {
 // remove takes a container out. The caller holds mu.
 func (m *Manager) remove(x *member) {
 	delete(m.members, x.id)
+	delete(m.direct, x.id) // its addresses are gone, so nothing goes there; when it starts again it can be reached
 	delete(x.space.members, x.id)
 	if len(x.space.members) > 0 {
 		return

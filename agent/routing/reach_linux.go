@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/discompose/discompose/agent"
@@ -20,14 +21,21 @@ const (
 
 // Reach sends datagrams from one container's namespace to another's and tells how many arrived.
 func (m *Manager) Reach(ctx context.Context, r agent.Reach) (agent.ReachResult, error) {
+	targets, err := parseAddrs(r.Addresses)
+	if err != nil {
+		return agent.ReachResult{}, err
+	}
 	m.mu.Lock()
 	from, to := m.members[r.From], m.members[r.To]
-	var targets []netip.Addr
-	if from != nil && to != nil && from.space != to.space {
+	if from == nil || to == nil || from.space == to.space {
+		m.mu.Unlock()
+		return agent.ReachResult{}, nil
+	}
+	if len(targets) == 0 {
 		targets = to.space.shared(from.space)
 	}
+	out := agent.ReachResult{Cuts: m.cutsFrom(from, to)}
 	m.mu.Unlock()
-	var out agent.ReachResult
 	for _, a := range targets {
 		arrived, err := datagrams(ctx, from.space, to.space, a)
 		if errors.Is(err, net.ErrClosed) || m.gone(from, to) {
@@ -40,6 +48,33 @@ func (m *Manager) Reach(ctx context.Context, r agent.Reach) (agent.ReachResult, 
 		out.Arrived += arrived
 	}
 	return out, nil
+}
+
+func parseAddrs(in []string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, text := range in {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("reach: %w", err)
+		}
+		out = append(out, a.Unmap())
+	}
+	return out, nil
+}
+
+// cutsFrom lists the cuts that stop packets from one member to another, sorted. The caller holds mu.
+func (m *Manager) cutsFrom(from, to *member) []string {
+	var out []string
+	against := func(c *cut, x *member) bool {
+		return slices.ContainsFunc(c.Against, func(n string) bool { return stands(n, x.who) })
+	}
+	for id, c := range m.cuts {
+		if (c.In && c.Container == to.id && against(c, from)) || (c.Out && c.Container == from.id && against(c, to)) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // gone reports whether one of two members has ended meanwhile.
@@ -65,19 +100,23 @@ func datagrams(ctx context.Context, from, to *space, a netip.Addr) (arrived int,
 		})
 		return c, err
 	}
-	if receiver, err = listen(to, netip.AddrPortFrom(a, 0).String()); err != nil {
-		return 0, err
-	}
 	unspecified := netip.IPv4Unspecified()
 	if a.Is6() {
 		unspecified = netip.IPv6Unspecified()
+	}
+	if receiver, err = listen(to, netip.AddrPortFrom(unspecified, 0).String()); err != nil {
+		return 0, err
+	}
+	at, ok := receiver.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return 0, fmt.Errorf("listen for datagrams: %v is no address", receiver.LocalAddr())
 	}
 	if sender, err = listen(from, netip.AddrPortFrom(unspecified, 0).String()); err != nil {
 		return 0, err
 	}
 	for range reachEach {
 		// One that a rule refuses on its way shows as a datagram that does not arrive.
-		_, _ = sender.WriteTo([]byte("discompose"), receiver.LocalAddr())
+		_, _ = sender.WriteTo([]byte("discompose"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, uint16(at.Port)))) //nolint:gosec // a port
 	}
 	if err := receiver.SetReadDeadline(time.Now().Add(reachWait)); err != nil {
 		return 0, err

@@ -3,6 +3,7 @@ package catalogue
 
 import (
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/faults/link"
 	"github.com/discompose/discompose/faults/network"
 	"github.com/discompose/discompose/faults/process"
 	"github.com/discompose/discompose/faults/resource"
@@ -15,6 +16,14 @@ func All() []faults.Spec {
 		process.PauseSpec(),
 		process.RestartSpec(),
 		process.StopSpec(),
+		link.BandwidthSpec(),
+		link.DownSpec(),
+		link.LatencySpec(),
+		link.LimitDataSpec(),
+		link.ResetPeerSpec(),
+		link.SlicerSpec(),
+		link.SlowCloseSpec(),
+		link.TimeoutSpec(),
 		network.DisconnectSpec(),
 		network.PartitionSpec(),
 		resource.CPULimitSpec(),

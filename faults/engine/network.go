@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -82,12 +84,23 @@ func settings(in container.InspectResponse, s *network.EndpointSettings) network
 	if c := s.IPAMConfig; c != nil && (c.IPv4Address != "" || c.IPv6Address != "" || len(c.LinkLocalIPs) > 0) {
 		keep.IPAMConfig = c
 	}
+	if !derived(s) {
+		keep.MacAddress = s.MacAddress
+	}
 	for _, a := range s.Aliases {
 		if len(a) < 12 || !strings.HasPrefix(in.ID, a) {
 			keep.Aliases = append(keep.Aliases, a)
 		}
 	}
 	return keep
+}
+
+// derived reports whether an endpoint's hardware address is the one that the engine (to version 27) makes of its IPv4
+// address, which somebody else may get next. Others were chosen, or drawn at random.
+func derived(s *network.EndpointSettings) bool {
+	mac, err := net.ParseMAC(s.MacAddress)
+	ip := net.ParseIP(s.IPAddress).To4()
+	return err == nil && ip != nil && bytes.Equal(mac, append([]byte{0x02, 0x42}, ip...))
 }
 
 // Disconnect takes a container out of a network; one that is not in it is fine. Errors: faults.ErrGone.

@@ -3,7 +3,6 @@ package faulttest
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -71,9 +70,8 @@ func root(t *testing.T) string {
 // Enum lists the values that a parameter's enum tag documents.
 func Enum(t *testing.T, f faults.Fault, key string) []string {
 	t.Helper()
-	typ := reflect.TypeOf(f).Elem()
-	for i := range typ.NumField() {
-		if tag := typ.Field(i).Tag; tag.Get("toml") == key && tag.Get("enum") != "" {
+	for _, field := range keys(f) {
+		if tag := field.Tag; tag.Get("toml") == key && tag.Get("enum") != "" {
 			return strings.Split(tag.Get("enum"), "|")
 		}
 	}

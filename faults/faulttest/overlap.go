@@ -26,7 +26,7 @@ func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 		return nil, "", false
 	}
 	for _, first := range []bool{true, false} {
-		p = open(p.t, p.stage)
+		p = p.again()
 		r1, r2, both := p.two(s1, f1, s2, f2)
 		when := fmt.Sprintf("after %s then %s, first ended first: %t,", s1.Kind, s2.Kind, first)
 		if !both {
@@ -43,7 +43,7 @@ func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 		}
 		p.atBase(when)
 	}
-	p = open(p.t, p.stage)
+	p = p.again()
 	p.two(s1, f1, s2, f2)
 	env, state := p.elsewhere()
 	owed := len(state.Owed())
@@ -56,8 +56,8 @@ func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	p.atBase("after the heal")
 }
 
-// two applies both faults. both is false where the first made the second impossible, which only a limit may say: a
-// container that is down has no cgroup.
+// two applies both faults. both is false where the first made the second impossible, which a process kind may never say:
+// a container that is down has no cgroup and no network namespace.
 func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fault) (r1, r2 faults.Record, both bool) {
 	p.t.Helper()
 	r1 = p.prepare(f1, "first")
@@ -65,9 +65,9 @@ func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	if _, err := p.confirm(p.env, s1.Effect, r1); err != nil {
 		p.t.Fatalf("confirm %s: %v", s1.Kind, err)
 	}
-	r2, err := f2.Prepare(p.t.Context(), p.env, on)
+	r2, err := f2.Prepare(p.t.Context(), p.env, p.on)
 	if err != nil {
-		if s2.Family != faults.Resource || !errors.Is(err, faults.ErrUnsupported) {
+		if s2.Family == faults.Process || !errors.Is(err, faults.ErrUnsupported) {
 			p.t.Errorf("prepare %s during %s: %v", s2.Kind, s1.Kind, err)
 		}
 		return r1, r2, false
@@ -77,18 +77,21 @@ func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	return r1, r2, true
 }
 
-// Overlap lets every two different kinds overlap, in every order of beginning and end.
+// Overlap lets every two different kinds that take the same kind of target overlap, in every order of beginning and end.
 func Overlap(t *testing.T, specs []faults.Spec) {
 	t.Helper()
 	for _, s1 := range specs {
 		for _, s2 := range specs {
-			if s1.Kind == s2.Kind {
+			if s1.Kind == s2.Kind || target(s1) != target(s2) {
 				continue
 			}
-			for _, s := range stages() {
+			for _, s := range stages(s1) {
+				if !s.hosts(s1) || !s.hosts(s2) {
+					continue // Run sees to it that it is refused
+				}
 				t.Run(fmt.Sprintf("%s and %s on %s", s1.Kind, s2.Kind, s.name), func(t *testing.T) {
 					f1, f2 := Example(t, s1), Example(t, s2)
-					synctest.Test(t, func(t *testing.T) { pair(open(t, s), s1, f1, s2, f2) })
+					synctest.Test(t, func(t *testing.T) { pair(open(t, s, target(s1)), s1, f1, s2, f2) })
 				})
 			}
 		}
@@ -102,13 +105,26 @@ type move struct {
 	Wait time.Duration
 }
 
-// Sequences draws random sequences of prepare, apply, time, crash of the runner and undo over all kinds on one container;
-// when every fault has ended, the base is back.
+// Sequences draws random sequences of prepare, apply, time, crash of the runner and undo over all kinds on one container,
+// and over all kinds on one link; when every fault has ended, the base is back.
 func Sequences(t *testing.T, specs []faults.Spec) {
 	t.Helper()
 	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // the seed that it prints is enough, and the tree stays clean
 		t.Fatal(err)
 	}
+	of := map[faults.Target][]faults.Spec{}
+	for _, s := range specs {
+		of[target(s)] = append(of[target(s)], s)
+	}
+	for on, specs := range of {
+		for _, s := range stages(specs[0]) {
+			t.Run(on.String()+" "+s.name, func(t *testing.T) { sequences(t, s, on, specs) })
+		}
+	}
+}
+
+func sequences(t *testing.T, s stage, on faults.Target, specs []faults.Spec) {
+	t.Helper()
 	examples := make([]faults.Fault, len(specs))
 	for i, s := range specs {
 		examples[i] = Example(t, s)
@@ -120,21 +136,17 @@ func Sequences(t *testing.T, specs []faults.Spec) {
 			Wait: time.Duration(rapid.IntRange(1, 300).Draw(rt, "ms")) * time.Millisecond,
 		}
 	}), 1, 20)
-	for _, s := range stages() {
-		t.Run(s.name, func(t *testing.T) {
-			rapid.Check(t, func(rt *rapid.T) {
-				drawn := moves.Draw(rt, "moves")
-				var err error
-				synctest.Test(t, func(t *testing.T) {
-					q := sequence{play: open(t, s), specs: specs, examples: examples}
-					err = q.run(drawn)
-				})
-				if err != nil {
-					rt.Fatal(err)
-				}
-			})
+	rapid.Check(t, func(rt *rapid.T) {
+		drawn := moves.Draw(rt, "moves")
+		var err error
+		synctest.Test(t, func(t *testing.T) {
+			q := sequence{play: open(t, s, on), specs: specs, examples: examples}
+			err = q.run(drawn)
 		})
-	}
+		if err != nil {
+			rt.Fatal(err)
+		}
+	})
 }
 
 type sequence struct {
@@ -177,14 +189,14 @@ func (q *sequence) run(moves []move) error {
 			return fmt.Errorf("at the end: %w", err)
 		}
 	}
-	if got := q.world.State(id); got != q.base {
-		return fmt.Errorf("the container is %+v and was %+v", got, q.base)
+	if got := q.now(); got != q.base {
+		return fmt.Errorf("the target is %+v and was %+v", got, q.base)
 	}
 	return nil
 }
 
 func (q *sequence) prepare(kind, n int) error {
-	r, err := q.examples[kind].Prepare(q.t.Context(), q.env, on)
+	r, err := q.examples[kind].Prepare(q.t.Context(), q.env, q.on)
 	if errors.Is(err, faults.ErrUnsupported) {
 		return nil
 	}

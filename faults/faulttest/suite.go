@@ -16,10 +16,19 @@ import (
 	"github.com/discompose/discompose/faults"
 )
 
-// id is the container that the suite's faults act on.
-const id = "0123456789abcdef"
+// id is the container that the suite's faults act on, and link the link.
+const (
+	id   = "0123456789abcdef"
+	link = "app->web:80"
+)
 
-var on = faults.Target{Service: "web", Number: 1, Container: id, Name: "web-1"} //nolint:gochecknoglobals // a constant
+// target is what the suite aims a kind at.
+func target(s faults.Spec) faults.Target {
+	if slices.Contains(s.Targets, faults.OnLink) {
+		return faults.Target{Service: "web", Number: 1, Link: link, Name: link}
+	}
+	return faults.Target{Service: "web", Number: 1, Container: id, Name: "web-1"}
+}
 
 // stage is one world that the suite plays in.
 type stage struct {
@@ -27,11 +36,45 @@ type stage struct {
 	version int
 	agent   bool
 	box     Box
+	wire    Wire
 }
 
-// stages are the hosts and containers that every kind must work on.
-func stages() []stage {
-	box := Box{ID: id, CPUs: 2, Resident: 4 << 20, Cache: 1 << 30, Processes: 3}
+// hosts reports whether a kind has a mechanism in the stage's world.
+func (s stage) hosts(spec faults.Spec) bool {
+	w := NewWorld(s.version)
+	env := w.APIOnly(nil)
+	if s.agent {
+		env = w.Env(nil)
+	}
+	_, err := spec.Mechanism(env.Facts())
+	return err == nil
+}
+
+// stages are the hosts, containers and links that a kind must work on.
+func stages(s faults.Spec) []stage {
+	if target(s).Link != "" {
+		return linkStages()
+	}
+	return boxStages()
+}
+
+func linkStages() []stage {
+	box := Box{ID: id, Name: "web"}
+	busy := Wire{Name: link, Connections: 20, Request: 200, Response: 850, Idle: 2}
+	few := busy
+	few.Connections, few.Idle = 5, 0
+	uncounted := busy
+	uncounted.Uncounted = true
+	return []stage{
+		{"busy link", 1, true, box, busy},
+		{"link with few connections", 2, true, box, few},
+		{"link whose refusals nobody counts", 2, true, box, uncounted},
+		{"no agent", 1, false, box, busy},
+	}
+}
+
+func boxStages() []stage {
+	box := Box{ID: id, Name: "web", CPUs: 2, Resident: 4 << 20, Cache: 1 << 30, Processes: 3}
 	crashes := box
 	crashes.Policy = "always"
 	limited := box
@@ -39,13 +82,13 @@ func stages() []stage {
 	quota := limited
 	quota.Limits.NanoCPUs, quota.Limits.CPUQuota = 0, 150_000
 	return []stage{
-		{"cgroup v1", 1, true, box},
-		{"cgroup v1 with a restart policy", 1, true, crashes},
-		{"cgroup v1 with limits of its own", 1, true, limited},
-		{"cgroup v2", 2, true, box},
-		{"cgroup v2 with limits of its own", 2, true, limited},
-		{"no agent", 1, false, limited},
-		{"no agent, quota style", 1, false, quota},
+		{"cgroup v1", 1, true, box, Wire{}},
+		{"cgroup v1 with a restart policy", 1, true, crashes, Wire{}},
+		{"cgroup v1 with limits of its own", 1, true, limited, Wire{}},
+		{"cgroup v2", 2, true, box, Wire{}},
+		{"cgroup v2 with limits of its own", 2, true, limited, Wire{}},
+		{"no agent", 1, false, limited, Wire{}},
+		{"no agent, quota style", 1, false, quota, Wire{}},
 	}
 }
 
@@ -57,16 +100,34 @@ type play struct {
 	state   *faults.State
 	env     faults.Env
 	entries *[][]byte
-	base    State
+	on      faults.Target
+	base    base
 }
 
-func open(t *testing.T, s stage) play {
+// base is what faults must give back.
+type base struct {
+	Box  State
+	Wire WireState
+}
+
+// open makes the world of a stage anew, for faults on one target.
+func open(t *testing.T, s stage, on faults.Target) play {
 	t.Helper()
-	p := play{t: t, stage: s, world: NewWorld(s.version, s.box), entries: new([][]byte)}
+	others := []Box{{ID: "db-1", Name: "db"}, {ID: "probes-1", Name: "probes"}, {ID: "orders-1", Name: "workload.orders"}}
+	p := play{t: t, stage: s, world: NewWorld(s.version, append(others, s.box)...), entries: new([][]byte), on: on}
+	if s.wire.Name != "" {
+		p.world.Wire(s.wire)
+	}
 	p.state = &faults.State{Commit: p.commit()}
-	p.env, p.base = p.in(p.state), p.world.State(id)
+	p.env, p.base = p.in(p.state), p.now()
 	return p
 }
+
+// again opens the same stage once more.
+func (p play) again() play { return open(p.t, p.stage, p.on) }
+
+// now is what faults may have changed.
+func (p play) now() base { return base{p.world.State(id), p.world.WireState(link)} }
 
 func (p play) commit() func(faults.Entry) error {
 	return func(e faults.Entry) error {
@@ -101,7 +162,7 @@ func (p play) elsewhere() (faults.Env, *faults.State) {
 
 func (p play) prepare(f faults.Fault, name string) faults.Record {
 	p.t.Helper()
-	r, err := f.Prepare(p.t.Context(), p.env, on)
+	r, err := f.Prepare(p.t.Context(), p.env, p.on)
 	if err != nil {
 		p.t.Fatalf("prepare %s: %v", name, err)
 	}
@@ -115,7 +176,7 @@ func (p play) apply(e faults.Effect, r faults.Record) error {
 	if err := p.env.Journal.Intend(r); err != nil {
 		p.t.Fatalf("intend: %v", err)
 	}
-	defer p.env.Journal.Lock(id)()
+	defer p.env.Journal.Lock(p.on.Key())()
 	return e.Apply(p.t.Context(), p.env, r)
 }
 
@@ -148,8 +209,8 @@ func (p play) undo(env faults.Env, e faults.Effect, r faults.Record) {
 
 func (p play) atBase(when string) {
 	p.t.Helper()
-	if diff := cmp.Diff(p.base, p.world.State(id)); diff != "" {
-		p.t.Errorf("%s the container is not as it was (-was +is):\n%s", when, diff)
+	if diff := cmp.Diff(p.base, p.now()); diff != "" {
+		p.t.Errorf("%s the target is not as it was (-was +is):\n%s", when, diff)
 	}
 }
 
@@ -168,28 +229,42 @@ func Run(t *testing.T, spec faults.Spec, example func() faults.Fault) {
 			t.Error(err)
 		}
 	})
-	for _, s := range stages() {
+	for _, s := range stages(spec) {
 		t.Run(s.name, func(t *testing.T) {
-			for name, test := range map[string]func(play, faults.Spec, faults.Fault){
-				"prepare changes nothing and the record survives JSON": prepares,
-				"a held fault has a witness and ends at the base":      held,
-				"revert twice is fine and leaves no active witness":    twice,
-				"revert works though the journal still wants it":       unreleased,
-				"a limit that holds nothing back has no witness":       unbound,
-				"another process reverts from the journal alone":       another,
-				"a half-failed apply is undone":                        halfFailed,
-				"a call that does nothing has no witness":              lied,
-				"a call that undoes nothing is not gone":               stuck,
-				"a container that is gone needs no undo":               removed,
-				"a target that is down is refused":                     refused,
-				"overlap with itself ends at the base":                 itself,
-			} {
+			tests := rules()
+			if !s.hosts(spec) {
+				tests = map[string]rule{"a host that cannot is refused": unhosted}
+			}
+			for name, test := range tests {
 				t.Run(name, func(t *testing.T) {
 					f := example() // reads a file: outside the bubble
-					synctest.Test(t, func(t *testing.T) { test(open(t, s), spec, f) })
+					synctest.Test(t, func(t *testing.T) { test(open(t, s, target(spec)), spec, f) })
 				})
 			}
 		})
+	}
+}
+
+// rule is one test of a kind.
+type rule func(play, faults.Spec, faults.Fault)
+
+// rules are what every kind keeps on every stage that can host it.
+func rules() map[string]rule {
+	return map[string]rule{
+		"prepare changes nothing and the record survives JSON": prepares,
+		"a held fault has a witness and ends at the base":      held,
+		"revert twice is fine and leaves no active witness":    twice,
+		"revert works though the journal still wants it":       unreleased,
+		"a fault that holds nothing back has no witness":       unbound,
+		"a target without traffic has no witness":              idle,
+		"another process reverts from the journal alone":       another,
+		"a half-failed apply is undone":                        halfFailed,
+		"a call that does nothing has no witness":              lied,
+		"a call that undoes nothing is not gone":               stuck,
+		"a target that is gone needs no undo":                  removed,
+		"rules that ended with their agent need no undo":       orphaned,
+		"a target that is down is refused":                     refused,
+		"overlap with itself ends at the base":                 itself,
 	}
 }
 
@@ -210,8 +285,7 @@ func describes(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a fail
 	if v.Kind() != reflect.Pointer || !v.Elem().IsZero() || v.Elem().Kind() != reflect.Struct {
 		t.Fatalf("New makes %T, not a pointer to zero parameters", s.New())
 	}
-	for i := range v.Elem().NumField() {
-		f := v.Elem().Type().Field(i)
+	for _, f := range keys(s.New()) {
 		if key := f.Tag.Get("toml"); key == "" || f.Tag.Get("doc") == "" {
 			t.Errorf("field %s has no toml key or no doc", f.Name)
 		}
@@ -220,207 +294,23 @@ func describes(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a fail
 
 func zero(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a failure names its line
 	err := s.New().Validate()
-	var keys []string
+	var names []string
 	needs := false
-	typ := reflect.TypeOf(s.New()).Elem()
-	for i := range typ.NumField() {
-		doc := typ.Field(i).Tag.Get("doc")
-		keys = append(keys, typ.Field(i).Tag.Get("toml"))
+	for _, f := range keys(s.New()) {
+		doc := f.Tag.Get("doc")
+		names = append(names, f.Tag.Get("toml"))
 		needs = needs || strings.HasPrefix(doc, "required:") || strings.Contains(doc, "instead of")
 	}
 	if needs != (err != nil) {
 		t.Fatalf("something is required: %t; the zero value's validation: %v", needs, err)
 	}
 	var pe *faults.ParamError
-	if err != nil && (!errors.As(err, &pe) || !slices.Contains(keys, pe.Key) || pe.Hint == "") {
-		t.Errorf("the error names no key of %v with a hint: %v", keys, err)
+	if err != nil && (!errors.As(err, &pe) || !slices.Contains(names, pe.Key) || pe.Hint == "") {
+		t.Errorf("the error names no key of %v with a hint: %v", names, err)
 	}
 }
 
-func prepares(p play, s faults.Spec, f faults.Fault) {
-	t := p.t
-	p.prepare(f, "a")
-	r := p.prepare(f, "a")
-	if n := p.world.Changes(); n != 0 {
-		t.Errorf("prepare made %d changing calls", n)
-	}
-	if r.V != faults.RecordVersion || r.Kind != s.Kind || r.On != on {
-		t.Errorf("record is %+v", r)
-	}
-	raw, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back faults.Record
-	if err := json.Unmarshal(raw, &back); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(r, back); diff != "" {
-		t.Errorf("record after JSON (-before +after):\n%s", diff)
-	}
-	p.atBase("after prepare")
+// keys are the fields of a kind's parameters, those of embedded structs included.
+func keys(f faults.Fault) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeOf(f).Elem()), func(f reflect.StructField) bool { return f.Anonymous })
 }
-
-func held(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	var confirmed, gone faults.Witness
-	o := faults.Observer{Confirmed: func(_ faults.Record, w faults.Witness) { confirmed = w }, Gone: func(_ faults.Record, w faults.Witness) { gone = w }}
-	b := faults.Budgets{Confirm: 5 * time.Second, Heal: 10 * time.Second}
-	err := faults.Hold(p.t.Context(), p.env, s.Effect, r, b, o, func(ctx context.Context, _ faults.Witness) error {
-		return faults.Pause(ctx, 3*time.Second)
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if confirmed.Note == "" || confirmed.What == "" || confirmed.At == 0 || gone.Note == "" || gone.At <= confirmed.At {
-		p.t.Errorf("witnesses: %+v and %+v", confirmed, gone)
-	}
-	p.t.Logf("%s | %s", confirmed.Note, gone.Note)
-	p.atBase("after the hold")
-	if len(p.state.Owed()) != 0 {
-		p.t.Errorf("still owed: %v", p.state.Owed())
-	}
-	if settler, ok := s.Effect.(faults.Settler); ok {
-		if done, err := settler.Settled(p.t.Context(), p.env, r); err != nil || !done {
-			p.t.Errorf("settled after the undo: %t, %v", done, err)
-		}
-	}
-}
-
-func twice(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	if _, err := p.confirm(p.env, s.Effect, r); err != nil {
-		p.t.Fatalf("confirm: %v", err)
-	}
-	p.undo(p.env, s.Effect, r)
-	p.undo(p.env, s.Effect, r)
-	p.atBase("after two reverts")
-	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
-		p.t.Errorf("a reverted fault has a witness: %v, %v", w, err)
-	}
-}
-
-// unreleased reverts while the journal still lists the record, as where the release could not be written.
-func unreleased(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
-	defer cancel()
-	_, err := faults.Await(ctx, 50*time.Millisecond, func() (faults.Witness, error) {
-		defer p.env.Journal.Lock(id)()
-		if err := s.Effect.Revert(ctx, p.env, r); err != nil {
-			return faults.Witness{}, err
-		}
-		return s.Effect.Confirm(ctx, p.env, r, false)
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.atBase("after the revert")
-}
-
-// unbound applies a fault to a container whose kernel takes limits and does not keep them.
-func unbound(p play, s faults.Spec, f faults.Fault) {
-	if s.Family != faults.Resource || !p.stage.agent {
-		p.t.Skip("only the counters of the kernel can tell")
-	}
-	p.stage.box.Unbound = true
-	p = open(p.t, p.stage)
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
-		p.t.Errorf("nothing is held back and the witness is %+v, %v", w, err)
-	}
-	p.undo(p.env, s.Effect, r)
-	p.atBase("after the undo")
-}
-
-func another(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	env, state := p.elsewhere()
-	owed := state.Owed()
-	if len(owed) != 1 || owed[0].ID != r.ID {
-		p.t.Fatalf("the journal owes %v", owed)
-	}
-	p.undo(env, s.Effect, owed[0])
-	p.atBase("after the other process's undo")
-	if len(state.Owed()) != 0 {
-		p.t.Error("the undo is still owed")
-	}
-}
-
-func halfFailed(p play, s faults.Spec, f faults.Fault) {
-	broken := errors.New("connection lost")
-	for _, effect := range []bool{true, false} {
-		r := p.prepare(f, "a")
-		p.world.FailNext(effect, broken)
-		if err := p.apply(s.Effect, r); !errors.Is(err, broken) {
-			p.t.Fatalf("apply over a broken call: %v", err)
-		}
-		p.undo(p.env, s.Effect, r)
-		p.atBase("after a half-failed apply")
-	}
-}
-
-func lied(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.world.Lie(true)
-	p.mustApply(s.Effect, r)
-	if w, err := p.confirm(p.env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
-		p.t.Errorf("nothing happened and the witness is %+v, %v", w, err)
-	}
-	p.world.Lie(false)
-	p.undo(p.env, s.Effect, r)
-	p.atBase("after the undo of nothing")
-}
-
-func stuck(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	if s.Instant && p.world.settledAlone(id) {
-		return // it comes back without us
-	}
-	p.world.Lie(true)
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Second)
-	defer cancel()
-	_, err := faults.Undo(ctx, p.env, s.Effect, r)
-	var dirty *faults.HealError
-	if !errors.As(err, &dirty) || len(p.state.Owed()) != 1 {
-		p.t.Errorf("nothing was undone and the error is %v, owed %v", err, p.state.Owed())
-	}
-	p.world.Lie(false)
-	p.undo(p.env, s.Effect, r)
-	p.atBase("after the second undo")
-}
-
-// settledAlone reports whether a container runs, or is about to by its restart policy.
-func (w *World) settledAlone(id string) bool {
-	time.Sleep(2 * backOff) //nolint:forbidigo // in a bubble of synctest
-	s := w.State(id)
-	return s.Running && !s.Paused
-}
-
-func removed(p play, s faults.Spec, f faults.Fault) {
-	r := p.prepare(f, "a")
-	p.mustApply(s.Effect, r)
-	p.world.Remove(id)
-	p.undo(p.env, s.Effect, r)
-	if _, err := f.Prepare(p.t.Context(), p.env, faults.Target{Service: "web", Number: 1, Container: "none"}); !errors.Is(err, faults.ErrGone) {
-		p.t.Errorf("prepare on a container that does not exist: %v", err)
-	}
-}
-
-func refused(p play, _ faults.Spec, f faults.Fault) {
-	if p.stage.box.Policy != "" {
-		p.t.Skip("its restart policy does not leave it down")
-	}
-	p.world.Exit(id, 1)
-	time.Sleep(2 * notices) //nolint:forbidigo // in a bubble of synctest
-	if _, err := f.Prepare(p.t.Context(), p.env, on); !errors.Is(err, faults.ErrUnsupported) {
-		p.t.Errorf("prepare on a container that is down: %v", err)
-	}
-}
-
-func itself(p play, s faults.Spec, f faults.Fault) { pair(p, s, f, s, f) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -124,6 +125,7 @@ func (w *World) wire(name string) (*wire, error) {
 type wire struct {
 	Wire
 	at                time.Time
+	due               float64 // share of the next connection
 	toxics            []*wireToxic
 	past              []faults.ToxicState
 	downs             map[string]bool
@@ -175,8 +177,8 @@ func (x *wire) drop(name string) {
 
 // count moves the counters on by the traffic since the last look.
 func (x *wire) count(now time.Time) {
-	n := x.Connections * now.Sub(x.at).Seconds()
-	x.at = now
+	n, due := math.Modf(x.due + x.Connections*now.Sub(x.at).Seconds())
+	x.at, x.due = now, due
 	if len(x.downs) > 0 {
 		x.refused += n
 		return

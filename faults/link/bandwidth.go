@@ -88,7 +88,7 @@ func slowed(s seen) (faults.Witness, error) {
 	}
 	return faults.Witness{
 		What: "rate of a connection that has more to send", Value: rate, Unit: "bytes per second",
-		Note: fmt.Sprintf("%s: %d bytes took %s of sending without a pause, %.0f bytes per second where %.0f are allowed", s.way(), bytes, short(f.BusyTime), rate, limit),
+		Note: fmt.Sprintf("%s: %s took %s of sending without a pause, %.0f bytes per second where %.0f are allowed", s.way(), many(bytes, "byte"), short(f.BusyTime), rate, limit),
 	}, nil
 }
 

@@ -106,14 +106,16 @@ func (d down) Confirm(ctx context.Context, env faults.Env, r faults.Record, acti
 		}
 		return faults.Witness{
 			What: "connections closed or refused", Value: float64(closed + refused), Unit: "connections",
-			Note: fmt.Sprintf("%s is down: %d connections were closed and %d refused", r.On, closed, refused),
+			Note: fmt.Sprintf("%s is down: %s closed and %d refused", r.On, many(closed, "connection"), refused),
 		}, nil
 	})
 }
 
+// since counts from the record on. What is refused is the difference of two counters that are not read at one instant, so
+// it may fall.
 func since(state faults.LinkState, was before) (closed, refused int64) {
 	now := countDown(state)
-	return now.Closed - was.Closed, now.Refused - was.Refused
+	return max(0, now.Closed-was.Closed), max(0, now.Refused-was.Refused)
 }
 
 // up measures that the link is up, or that it is down by others.
@@ -128,7 +130,7 @@ func (down) up(ctx context.Context, env faults.Env, r faults.Record, was before)
 	closed, refused := since(state, was)
 	w := faults.Witness{
 		What: "connections closed or refused", Value: float64(closed + refused), Unit: "connections",
-		Note: fmt.Sprintf("%s is up, after %d connections were closed and %d refused", r.On, closed, refused),
+		Note: fmt.Sprintf("%s is up again, after %s closed and %d refused", r.On, many(closed, "connection"), refused),
 	}
 	if state.Enabled {
 		return w, nil

@@ -63,23 +63,23 @@ func delayed(s seen) (faults.Witness, error) {
 	least := delay - s.millis("jitter")
 	f := s.flow
 	if s.did.ChunksOut == 0 || f.Samples == 0 {
-		return faults.Witness{}, s.missing("none of %d chunks has passed the delay of %s so far", s.did.ChunksIn, delay)
+		return faults.Witness{}, s.missing("nothing has passed the delay of %s so far", delay)
 	}
 	if s.want.Toxicity < 1 {
 		if f.Longest < delay {
-			return faults.Witness{}, s.missing("the longest residence of %d chunks is %s, and %d connections have a delay of %s", f.Samples, short(f.Longest), s.did.Acted, delay)
+			return faults.Witness{}, s.missing("the longest residence of %s is %s, where %s have a delay of %s", many(int64(f.Samples), "chunk"), short(f.Longest), many(s.did.Acted, "connection"), delay)
 		}
 		return faults.Witness{
 			What: "longest residence of bytes in the proxy", Value: float64(f.Longest), Unit: "ns",
-			Note: fmt.Sprintf("%s: %d connections were drawn, and the longest residence of %d chunks is %s", s.way(), s.did.Acted, f.Samples, short(f.Longest)),
+			Note: fmt.Sprintf("%s: %s drawn, and the longest residence of %s is %s", s.way(), many(s.did.Acted, "connection"), many(int64(f.Samples), "chunk"), short(f.Longest)),
 		}, nil
 	}
 	if f.Samples < leastSamples || f.Residence < least || f.Longest < delay {
-		return faults.Witness{}, s.missing("median residence of %d chunks is %s and the longest %s, where the delay is %s ± %s", f.Samples, short(f.Residence), short(f.Longest), delay, delay-least)
+		return faults.Witness{}, s.missing("median residence of %s is %s and the longest %s, where the delay is %s ± %s", many(int64(f.Samples), "chunk"), short(f.Residence), short(f.Longest), delay, delay-least)
 	}
 	return faults.Witness{
 		What: "median residence of bytes in the proxy", Value: float64(f.Residence), Unit: "ns",
-		Note: fmt.Sprintf("%s: median residence of %d chunks is %s", s.way(), f.Samples, short(f.Residence)),
+		Note: fmt.Sprintf("%s: median residence of %s is %s", s.way(), many(int64(f.Samples), "chunk"), short(f.Residence)),
 	}, nil
 }
 

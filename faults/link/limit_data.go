@@ -52,10 +52,10 @@ func (f *LimitData) Prepare(ctx context.Context, env faults.Env, on faults.Targe
 // cut counts the connections that the toxic closed.
 func cut(s seen) (faults.Witness, error) {
 	if s.did.FIN == 0 {
-		return faults.Witness{}, s.missing("%d bytes of %d connections passed, and none reached the limit of %d", s.did.BytesOut, s.did.Acted, s.want.Attributes["bytes"])
+		return faults.Witness{}, s.missing("%s of %s passed, and none reached the limit of %d", many(s.did.BytesOut, "byte"), many(s.did.Acted, "connection"), s.want.Attributes["bytes"])
 	}
 	return faults.Witness{
 		What: "connections closed by the toxic", Value: float64(s.did.FIN), Unit: "connections",
-		Note: fmt.Sprintf("%s: %d connections were closed after %d bytes", s.way(), s.did.FIN, s.want.Attributes["bytes"]),
+		Note: fmt.Sprintf("%s: the toxic closed %s after %d bytes", s.way(), many(s.did.FIN, "connection"), s.want.Attributes["bytes"]),
 	}, nil
 }

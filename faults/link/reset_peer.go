@@ -46,10 +46,10 @@ func (f *ResetPeer) Prepare(ctx context.Context, env faults.Env, on faults.Targe
 // reset counts the connections that the toxic reset.
 func reset(s seen) (faults.Witness, error) {
 	if s.did.RST == 0 {
-		return faults.Witness{}, s.missing("none of %d connections was reset", s.did.Acted)
+		return faults.Witness{}, s.missing("the toxic had %s and reset none", many(s.did.Acted, "connection"))
 	}
 	return faults.Witness{
 		What: "connections reset by the toxic", Value: float64(s.did.RST), Unit: "connections",
-		Note: fmt.Sprintf("%s: %d connections were reset", s.way(), s.did.RST),
+		Note: fmt.Sprintf("%s: the toxic reset %s", s.way(), many(s.did.RST, "connection")),
 	}, nil
 }

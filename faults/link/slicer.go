@@ -62,10 +62,10 @@ func (f *Slicer) Prepare(ctx context.Context, env faults.Env, on faults.Target) 
 // sliced counts pieces.
 func sliced(s seen) (faults.Witness, error) {
 	if s.did.ChunksOut <= s.did.ChunksIn {
-		return faults.Witness{}, s.missing("%d pieces went in and %d came out: none was larger than the average of %d bytes", s.did.ChunksIn, s.did.ChunksOut, s.want.Attributes["average_size"])
+		return faults.Witness{}, s.missing("%s went in and %d came out: none was larger than the average of %d bytes", many(s.did.ChunksIn, "piece"), s.did.ChunksOut, s.want.Attributes["average_size"])
 	}
 	return faults.Witness{
 		What: "pieces that left the toxic", Value: float64(s.did.ChunksOut), Unit: "pieces",
-		Note: fmt.Sprintf("%s: %d pieces went in and %d came out, %d bytes each on average", s.way(), s.did.ChunksIn, s.did.ChunksOut, s.did.BytesOut/s.did.ChunksOut),
+		Note: fmt.Sprintf("%s: %s went in and %d came out, of %d bytes on average", s.way(), many(s.did.ChunksIn, "piece"), s.did.ChunksOut, s.did.BytesOut/s.did.ChunksOut),
 	}, nil
 }

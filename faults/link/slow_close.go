@@ -49,6 +49,6 @@ func closedLate(s seen) (faults.Witness, error) {
 	}
 	return faults.Witness{
 		What: "ends of stream that were held back", Value: float64(s.did.Ends), Unit: "connections",
-		Note: fmt.Sprintf("%s: the ends of %d connections were held for %s and then passed on", s.way(), s.did.Ends, s.millis("delay")),
+		Note: fmt.Sprintf("%s: the ends of %s were held for %s and then passed on", s.way(), many(s.did.Ends, "connection"), s.millis("delay")),
 	}, nil
 }

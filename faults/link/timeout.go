@@ -51,12 +51,12 @@ func swallowed(s seen) (faults.Witness, error) {
 	case s.did.FIN > 0:
 		return faults.Witness{
 			What: "connections closed by the toxic", Value: float64(s.did.FIN), Unit: "connections",
-			Note: fmt.Sprintf("%s: %d connections were closed after %s without a byte; %d bytes were swallowed", s.way(), s.did.FIN, s.millis("timeout"), s.did.BytesIn),
+			Note: fmt.Sprintf("%s: the toxic closed %s after %s without a byte and swallowed %s", s.way(), many(s.did.FIN, "connection"), s.millis("timeout"), many(s.did.BytesIn, "byte")),
 		}, nil
 	case s.did.BytesIn > 0:
 		return faults.Witness{
 			What: "bytes swallowed by the toxic", Value: float64(s.did.BytesIn), Unit: "bytes",
-			Note: fmt.Sprintf("%s: %d bytes of %d connections went in and none came out", s.way(), s.did.BytesIn, s.did.Acted),
+			Note: fmt.Sprintf("%s: %s of %s went in and none came out", s.way(), many(s.did.BytesIn, "byte"), many(s.did.Acted, "connection")),
 		}, nil
 	}
 	return faults.Witness{}, s.missing("no connection was closed by the toxic")

@@ -185,29 +185,44 @@ func (e effect) Confirm(ctx context.Context, env faults.Env, r faults.Record, ac
 	if err := wanted(env, r); err != nil {
 		return faults.Witness{}, err
 	}
+	again := false
 	return faults.Await(ctx, look, func() (faults.Witness, error) {
 		state, err := read(ctx, env, r)
 		if err != nil {
 			return faults.Witness{}, err
 		}
-		var all faults.Witness
-		for i, t := range w.Toxics {
-			s, err := w.see(state, r, t)
-			if err != nil {
-				return faults.Witness{}, err
-			}
-			one, err := e.bites(s)
-			if err != nil {
-				return faults.Witness{}, err
-			}
-			if i == 0 {
-				all = one
-			} else {
-				all.Note += "; " + one.Note
-			}
+		seen, err := e.all(state, r, w)
+		if err != nil {
+			again = false
+			return faults.Witness{}, err
 		}
-		return all, nil
+		if !again { // counters are not read at one instant: one look may see a chunk between two of them
+			again = true
+			return faults.Witness{}, noWitness("seen only once: %s", seen.Note)
+		}
+		return seen, nil
 	})
+}
+
+// all is the witness of every toxic of a record, with the first one's value.
+func (e effect) all(state faults.LinkState, r faults.Record, w want) (faults.Witness, error) {
+	var all faults.Witness
+	for i, t := range w.Toxics {
+		s, err := w.see(state, r, t)
+		if err != nil {
+			return faults.Witness{}, err
+		}
+		one, err := e.bites(s)
+		if err != nil {
+			return faults.Witness{}, err
+		}
+		if i == 0 {
+			all = one
+		} else {
+			all.Note += "; " + one.Note
+		}
+	}
+	return all, nil
 }
 
 func decode[T any](r faults.Record) (T, error) {
@@ -230,4 +245,12 @@ func wanted(env faults.Env, r faults.Record) error {
 
 func noWitness(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", faults.ErrNoWitness, fmt.Sprintf(format, args...))
+}
+
+// many counts for people: "1 connection", "2 connections".
+func many(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -96,9 +96,9 @@ func read(ctx context.Context, env faults.Env, r faults.Record) (faults.LinkStat
 func ended(env faults.Env, r faults.Record, err error) (w faults.Witness, ok bool) {
 	switch {
 	case env.Links == nil:
-		return faults.Witness{What: "proxy", Note: fmt.Sprintf("the agent is gone, and with it the proxy of %s and all that it did", r.On)}, true
+		return faults.Witness{What: "proxy", Note: fmt.Sprintf("no agent serves %s any more: what its proxy did has ended with it", r.On)}, true
 	case errors.Is(err, faults.ErrNoLink):
-		return faults.Witness{What: "proxy", Note: fmt.Sprintf("%s is routed no longer, so nothing acts on it", r.On)}, true
+		return faults.Witness{What: "proxy", Note: fmt.Sprintf("%s is routed no longer: what its proxy did has ended with it", r.On)}, true
 	}
 	return faults.Witness{}, false
 }
@@ -124,9 +124,9 @@ func (w want) gone(ctx context.Context, env faults.Env, r faults.Record) (faults
 			return w.over(state, r, ""), nil
 		case waited < drains:
 		case left.Held > 0:
-			return w.over(state, r, fmt.Sprintf("; %d bytes wait for a receiver that does not read", left.Held)), nil
+			return w.over(state, r, fmt.Sprintf("; %s wait for a receiver that does not read", many(left.Held, "byte"))), nil
 		default:
-			return faults.Witness{}, noWitness("%d connections of %s have no toxic and were not given back to the kernel in %s", left.Chained, r.On, waited)
+			return faults.Witness{}, noWitness("%s of %s had no toxic and were not given back to the kernel in %s", many(left.Chained, "connection"), r.On, waited)
 		}
 		if err := faults.Pause(ctx, look); err != nil {
 			return faults.Witness{}, noWitness("%d bytes of %s are still held (%v)", left.Held, r.On, err)
@@ -160,7 +160,7 @@ func (w want) left(state faults.LinkState, r faults.Record) (faults.LinkFlow, er
 // over is the witness that the toxics are gone.
 func (w want) over(state faults.LinkState, r faults.Record, but string) faults.Witness {
 	var acted int64
-	others := 0
+	others := int64(0)
 	for _, x := range state.Toxics {
 		own := slices.ContainsFunc(w.Toxics, func(t toxic) bool { return w.name(r, t) == x.Name })
 		switch {
@@ -170,9 +170,9 @@ func (w want) over(state faults.LinkState, r faults.Record, but string) faults.W
 			acted += x.Acted
 		}
 	}
-	note := fmt.Sprintf("%s is off %s, where %d connections had it", r.Kind, r.On, acted)
+	note := fmt.Sprintf("%s is off %s, where %s had it", r.Kind, r.On, many(acted, "connection"))
 	if others > 0 {
-		note += fmt.Sprintf("; %d other toxics are on it", others)
+		note += "; beside it: " + many(others, "other toxic")
 	} else if but == "" {
 		note += "; no byte is held and the kernel moves all of them"
 	}

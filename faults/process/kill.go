@@ -47,6 +47,7 @@ func KillSpec() faults.Spec {
 		},
 		New:    func() faults.Fault { return &Kill{} },
 		Effect: kill{},
+		Cuts:   true,
 	}
 }
 

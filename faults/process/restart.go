@@ -27,6 +27,7 @@ func RestartSpec() faults.Spec {
 		Mechanisms: []faults.Mechanism{{Name: "Docker API"}},
 		New:        func() faults.Fault { return &Restart{} },
 		Effect:     restart{},
+		Cuts:       true,
 	}
 }
 

@@ -30,6 +30,7 @@ func StopSpec() faults.Spec {
 		Mechanisms: []faults.Mechanism{{Name: "Docker API"}},
 		New:        func() faults.Fault { return &Stop{} },
 		Effect:     stop{},
+		Cuts:       true,
 	}
 }
 
