@@ -151,7 +151,7 @@ name: off
 services:
   web: {image: x, expose: ["80"]}
   data: {image: x, volumes_from: [web], environment: {SPY: "tool:1"}}
-  side: {image: x, network_mode: "service:web", environment: {SELF: "http://web"}}
+  side: {image: x, network_mode: "service:web", environment: {SELF: "http://web"}, depends_on: {web: {condition: service_healthy}}}
   pid: {image: x, pid: "service:web"}
   tool: {image: x, profiles: [tools], environment: {WEB: "http://web"}}
 `},
@@ -201,6 +201,7 @@ func TestTopologyReadsAddressesInEveryForm(t *testing.T) {
 		{`environment: {X: "postgres:///app?host=db&port=5434"}`, "db:5434"},
 		{`environment: {X: "mongodb://u:p@db,two:27018/admin?replicaSet=rs"}`, "db:27017 two:27018"},
 		{`environment: {X: "http://db:9200,http://two:9201"}`, "db:9200 two:9201"},
+		{`environment: {X: "two://db:1,two://db:2"}`, "db:1 db:2"},
 		{`environment: {X: "SASL_EXT://db:9093;PLAINTEXT://two:9092"}`, "db:9093 two:9092"},
 		{`environment: {X: "host=db port=5432 user=two dbname=two"}`, "db:5432"},
 		{`environment: {X: "Server=db,1433;Database=two;User Id=two"}`, "db:1433"},

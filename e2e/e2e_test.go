@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,9 +43,29 @@ type result struct {
 type call struct {
 	t        *testing.T
 	cmd      *exec.Cmd
-	out, err bytes.Buffer
+	out, err text
 	runs     string
 }
+
+// text is a buffer that may be read while a call writes to it.
+type text struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *text) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *text) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *text) contains(s string) bool { return strings.Contains(b.String(), s) }
 
 func binary(t *testing.T) string {
 	t.Helper()

@@ -203,6 +203,9 @@ func (r *run) remove(ctx context.Context) error {
 			r.o.Log.Debug("end the agent", "err", err)
 		}
 	}
+	if r.o.Keep { // what is kept is the environment; the next run on it finds no agent in its way
+		errs = append(errs, awaitAgent(ctx, r.engine.Docker(), r.info.ID))
+	}
 	if !r.o.Keep {
 		if err := compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID); err != nil {
 			errs = append(errs, err)

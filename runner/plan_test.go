@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"pgregory.net/rapid"
 
+	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
@@ -276,6 +277,15 @@ func TestThePickOfLinksDependsOnTheSeed(t *testing.T) {
 	}
 	if len(seen) != 7 {
 		t.Errorf("20 seeds pick only %v", seen)
+	}
+}
+
+func TestServicesOfKeepsWhatLinksNeed(t *testing.T) {
+	t.Parallel()
+	got := ServicesOf([]compose.Service{{Name: "dns", Replicas: 1, Ports: []int{53, 80}, UDPPorts: []int{53}, NetworkMode: "service:web"}})
+	want := []scenarios.Service{{Name: "dns", Replicas: 1, Ports: []int{53, 80}, UDPPorts: []int{53}, NetworkMode: "service:web"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -238,7 +238,7 @@ at = "0s"
 for = "1s"
 [[fault]]
 kind = "kill"
-target = "a->b:1"
+target = "a->web:1"
 at = "0s"
 [[fault]]
 kind = "cut"

@@ -187,13 +187,15 @@ func TestLinksListsWhatARunRoutes(t *testing.T) {
 
 func TestLinksOfLeavesOutWhatNothingUses(t *testing.T) {
 	t.Parallel()
-	s := mustParse(t, base+"[probe.page]\nkind = \"http\"\ntarget = \"https://web/\"\n", withLinks)
+	s := mustParse(t, base+"[probe.page]\nkind = \"http\"\ntarget = \"https://web/\"\n[probe.store]\nkind = \"tcp\"\ntarget = \"db:5432\"\n", withLinks)
 	for target, want := range map[string][]string{
-		"*->kafka:9092":     {"api->kafka:9092", "db->kafka:9092", "db-backup->kafka:9092", "dns->kafka:9092", "probes->kafka:9092", "side->kafka:9092", "web->kafka:9092", "workload.orders->kafka:9092"},
-		"workload->db:5432": nil,
-		"probes->web:443":   {"probes->web:443"},
-		"probes->web:80":    nil,
-		"a*->web:443":       {"api->web:443"},
+		"*->kafka:9092":          {"api->kafka:9092", "db->kafka:9092", "db-backup->kafka:9092", "dns->kafka:9092", "probes->kafka:9092", "side->kafka:9092", "web->kafka:9092", "workload.orders->kafka:9092"},
+		"workload->db:5432":      nil,
+		"probes->web:443":        {"probes->web:443"},
+		"probes->web:80":         nil,
+		"probes->side:9092":      nil,
+		"probes->db-backup:5432": {"probes->db-backup:5432"},
+		"a*->web:443":            {"api->web:443"},
 	} {
 		got := s.LinksOf(scenarios.Fault{Target: scenarios.Targets{target}}, shop())
 		if diff := gocmp.Diff(want, texts(got)); diff != "" {
@@ -208,5 +210,15 @@ func TestSelectKeepsLinksAsTheyAreWritten(t *testing.T) {
 	want := []scenarios.Ref{{Service: "db", Link: "*->db:5432"}, {Link: "web->d*:5432"}}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestSharesNamespaceNamesWhoseItIs(t *testing.T) {
+	t.Parallel()
+	services := append(shop(), scenarios.Service{Name: "deep", NetworkMode: "service:db-backup"}, scenarios.Service{Name: "round", NetworkMode: "service:round"})
+	for service, want := range map[string]string{"db-backup": "db", "deep": "db", "side": "container:0123", "db": "", "mon": "", "mon2": "", "batch": "", "nosuch": "", "round": ""} {
+		if got := scenarios.SharesNamespace(service, services); got != want {
+			t.Errorf("%s shares that of %q, want %q", service, got, want)
+		}
 	}
 }

@@ -212,8 +212,10 @@ func (m *Manager) arrivedRules(s *space) []rule {
 			continue
 		}
 		for _, from := range m.clientAddrs(e, s) {
-			out = append(out, on().address(from, 0).port(uint16(e.Port)).fresh().ctMarkNot(markArrived).setCtMark(markArrived). //nolint:gosec // a port
-																		count(e.counter(counterArrived)).accept())
+			here := func() *builder { return on().address(from, 0).port(uint16(e.Port)) } //nolint:gosec // a port
+			n := e.counter(counterArrived)
+			out = append(out, here().fresh().ctMarkNot(markArrived).setCtMark(markArrived).count(n).accept(),
+				here().opening().reopened().setCtMark(markArrived).count(n).accept()) // after a RST the same port may come again soon
 		}
 	}
 	return out
@@ -250,23 +252,22 @@ func (m *Manager) cutRules(c *cut, want map[*space]map[string][]rule) {
 			continue
 		}
 		if c.In {
-			want[x.space][chainCuts] = append(want[x.space][chainCuts], stops(c, p.space.addrs(), counterIn)...)
+			stop(c, want[x.space], p.space.addrs(), counterIn)
 		}
 		if c.Out {
-			want[p.space][chainCuts] = append(want[p.space][chainCuts], stops(c, x.space.addrs(), counterOut)...)
+			stop(c, want[p.space], x.space.addrs(), counterOut)
 		}
 	}
 }
 
-// stops are the rules that stop packets from addresses.
-func stops(c *cut, from []netip.Addr, what string) []rule {
-	var out []rule
+// stop adds the rules that stop packets from addresses. Every cut counts what it would stop alone.
+func stop(c *cut, want map[string][]rule, from []netip.Addr, what string) {
 	for _, a := range from {
+		want[chainCounts] = append(want[chainCounts], on().address(a, 0).count(c.counter(what)).rule())
 		if c.Reject {
-			out = append(out, on().address(a, 0).tcp().count(c.counter(what)).rejectTCP(), on().address(a, 0).count(c.counter(what)).rejectOther())
+			want[chainCuts] = append(want[chainCuts], on().address(a, 0).tcp().rejectTCP(), on().address(a, 0).rejectOther())
 			continue
 		}
-		out = append(out, on().address(a, 0).count(c.counter(what)).drop())
+		want[chainCuts] = append(want[chainCuts], on().address(a, 0).drop())
 	}
-	return out
 }

@@ -342,7 +342,7 @@ func (m *Manager) guard(e *edge, on bool) {
 		if s.entries[e] == nil {
 			continue
 		}
-		n, err := destroy(s.ns, m.serverAddrs(e, s), uint16(e.Port)) //nolint:gosec // a port
+		n, err := destroy(s.ns, m.serverAddrs(e, s), uint16(e.Port), []uint16{s.entries[e].port4, s.entries[e].port6}) //nolint:gosec // a port
 		if err != nil {
 			m.o.Log(fmt.Sprintf("close connections past %s: %v", e.Name, err))
 		}

@@ -23,6 +23,7 @@ const (
 	chainRoute   = "route"   // output: connections of links go to their listener
 	chainGuard   = "guard"   // output: what goes to a server past the proxy
 	chainProof   = "proof"   // postrouting: what left past the guard
+	chainCounts  = "counts"  // input: what the cuts will stop, each cut counting for itself
 	chainCuts    = "cuts"    // input: what a cut stops
 	chainArrived = "arrived" // input: new connections from a link's clients
 )
@@ -33,6 +34,7 @@ func chainSpecs() []chainSpec {
 		{chainRoute, nftables.ChainTypeNAT, nftables.ChainHookOutput, -150}, // before the -100 of the engine's own DNS rules
 		{chainGuard, nftables.ChainTypeFilter, nftables.ChainHookOutput, 0},
 		{chainProof, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, 300},
+		{chainCounts, nftables.ChainTypeFilter, nftables.ChainHookInput, -301},
 		{chainCuts, nftables.ChainTypeFilter, nftables.ChainHookInput, -300},
 		{chainArrived, nftables.ChainTypeFilter, nftables.ChainHookInput, 0},
 	}
@@ -82,6 +84,22 @@ func (b *builder) tcp() *builder {
 	return b.add("tcp", &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, cmp(expr.CmpOpEq, []byte{unix.IPPROTO_TCP}))
 }
 
+// other matches packets that are not of a protocol.
+func (b *builder) other(name string, protocol byte) *builder {
+	return b.add("not "+name, &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, cmp(expr.CmpOpNeq, []byte{protocol}))
+}
+
+// icmp matches ICMP messages, or ICMPv6 ones, by a comparison of their type.
+func (b *builder) icmp(six bool, op expr.CmpOp, kind byte) *builder {
+	name, protocol := "icmp", byte(unix.IPPROTO_ICMP)
+	if six {
+		name, protocol = "icmpv6", unix.IPPROTO_ICMPV6
+	}
+	return b.add(fmt.Sprintf("%s type op%d %d", name, op, kind),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, cmp(expr.CmpOpEq, []byte{protocol}),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1}, cmp(op, []byte{kind}))
+}
+
 // port matches the destination port of TCP segments.
 func (b *builder) port(p uint16) *builder {
 	return b.tcp().add(fmt.Sprintf("dport %d", p),
@@ -120,10 +138,31 @@ func (b *builder) setCtMark(to uint32) *builder {
 		&expr.Immediate{Register: 1, Data: native(to)}, &expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true})
 }
 
+// syn matches the segment that opens a connection. Conntrack takes any first packet that it sees for one, those in
+// mid-stream included: a connection from before the rules must not be taken for a new one.
+func (b *builder) syn() *builder {
+	return b.add("syn",
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{2}))
+}
+
 // fresh matches packets of connections that have not been answered.
 func (b *builder) fresh() *builder {
-	return b.add("ct new", &expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+	return b.syn().add("ct new", &expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native(expr.CtStateBitNEW), Xor: native(0)}, cmp(expr.CmpOpNeq, native(0)))
+}
+
+// opening matches the first segment of a connection: SYN without ACK.
+func (b *builder) opening() *builder {
+	return b.add("syn",
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x12}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{2}))
+}
+
+// reopened matches segments of connections that conntrack knows and has seen answered: the one before of the same ports.
+func (b *builder) reopened() *builder {
+	return b.add("ct not new", &expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native(expr.CtStateBitNEW), Xor: native(0)}, cmp(expr.CmpOpEq, native(0)))
 }
 
 func (b *builder) count(counter string) *builder {

@@ -23,12 +23,14 @@ const (
 	diagIDOffset     = 4  // of struct inet_diag_sockid in inet_diag_msg
 	diagIDSize       = 48
 	tcpEstablished   = 1
+	tcpTimeWait      = 6
+	tcpNewSynRecv    = 12
 	tcpListen        = 10
 )
 
 // tcpSocket is one TCP socket of a namespace.
 type tcpSocket struct {
-	family        byte
+	family, state byte
 	local, remote netip.AddrPort
 	mark          uint32
 	id            []byte // struct inet_diag_sockid
@@ -68,7 +70,7 @@ func parseSocket(b []byte) (tcpSocket, bool) {
 		return tcpSocket{}, false
 	}
 	id := b[diagIDOffset : diagIDOffset+diagIDSize]
-	s := tcpSocket{family: b[0], id: slices.Clone(id)}
+	s := tcpSocket{family: b[0], state: b[1], id: slices.Clone(id)}
 	address := func(b []byte) netip.Addr {
 		if s.family == unix.AF_INET {
 			return netip.AddrFrom4([4]byte(b[:4]))
@@ -102,13 +104,20 @@ func listeningPorts(ns *os.File) (map[uint16]bool, error) {
 	return out, err
 }
 
-// destroy closes the connections of a namespace to a port of some addresses, those of the proxy excepted. Both ends learn
-// at once: the kernel sends a RST and gives the program ECONNABORTED.
-func destroy(ns *os.File, to []netip.Addr, port uint16) (closed int, err error) {
-	// SYN_SENT, FIN_WAIT and the like too: everything but TIME_WAIT, CLOSE and LISTEN.
-	list, err := dump(ns, tcpEstablished, 2, 3, 4, 5, 8, 9, 11)
+// destroy closes the connections of a namespace to a port of some addresses that go past the proxy with these listeners.
+// Both ends learn at once: the kernel sends a RST and gives the program ECONNABORTED.
+func destroy(ns *os.File, to []netip.Addr, port uint16, listeners []uint16) (closed int, err error) {
+	// SYN_SENT, FIN_WAIT and the like too: everything but CLOSE and LISTEN.
+	list, err := dump(ns, tcpEstablished, 2, 3, 4, 5, tcpTimeWait, 8, 9, 11, tcpNewSynRecv)
 	if err != nil {
 		return 0, err
+	}
+	// A redirected socket still shows the server's address: its other end is one of the listener's connections.
+	proxied := map[netip.AddrPort]bool{}
+	for _, s := range list {
+		if slices.Contains(listeners, s.local.Port()) {
+			proxied[s.remote] = true
+		}
 	}
 	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
 	if err != nil {
@@ -117,7 +126,7 @@ func destroy(ns *os.File, to []netip.Addr, port uint16) (closed int, err error) 
 	defer c.Close() //nolint:errcheck // nothing is lost
 	var errs []error
 	for _, s := range list {
-		if s.mark == markOwn || s.remote.Port() != port || !slices.Contains(to, s.remote.Addr()) {
+		if s.mark == markOwn || proxied[s.local] || s.state == tcpTimeWait || s.remote.Port() != port || !slices.Contains(to, s.remote.Addr()) {
 			continue
 		}
 		req := make([]byte, diagReqSize)
@@ -162,10 +171,12 @@ func tryRules() error {
 	}
 	a := netip.MustParseAddr("192.0.2.1")
 	rules := map[string][]rule{
-		chainRoute: {on().address(a, 1).port(80).count("n").redirect(8080)},
-		chainGuard: {on().mark(markOwn).setCtMark(markOwn).accept(), on().address(a, 1).port(80).fresh().reset(false).drop()},
-		chainProof: {on().address(a, 1).ctMarkNot(markOwn).accept()},
-		chainCuts:  {on().address(a, 0).tcp().count("n").rejectTCP(), on().address(a, 0).rejectOther()},
+		chainRoute:   {on().address(a, 1).port(80).count("n").redirect(8080)},
+		chainGuard:   {on().mark(markOwn).setCtMark(markOwn).accept(), on().address(a, 1).port(80).fresh().reset(false).drop()},
+		chainProof:   {on().address(a, 1).ctMarkNot(markOwn).accept()},
+		chainCounts:  {on().address(a, 0).count("n").rule()},
+		chainArrived: {on().address(a, 0).port(80).opening().reopened().count("n").accept()},
+		chainCuts:    {on().address(a, 0).tcp().count("n").rejectTCP(), on().address(a, 0).rejectOther()},
 	}
 	err = t.render(chainSpecs(), rules, []string{"n"})
 	return errors.Join(err, t.close())

@@ -286,6 +286,9 @@ func TestAWitnessIsWhatTheProxyDidToTraffic(t *testing.T) {
 		{"small anyway", "slicer", &link.Slicer{AverageSize: 1000}, worked, faults.LinkFlow{}, "no: web->db:5432 downstream: 9 pieces went in and 9 came out"},
 
 		{"limited", "limit_data", &link.LimitData{Bytes: ptr(units.Size(10))}, faults.ToxicState{Acted: 1, ChunksIn: 1, FIN: 1}, faults.LinkFlow{}, "closed 1 connection after 10 bytes"},
+		{"cut off as the sender ended", "limit_data", &link.LimitData{Bytes: ptr(units.Size(10))}, faults.ToxicState{Acted: 9, ChunksIn: 9, BytesIn: 900, BytesOut: 90, Ends: 9}, faults.LinkFlow{}, "of 900 bytes of 9 connections only 90 passed, where each may pass 10"},
+		{"more than the limit passed", "limit_data", &link.LimitData{Bytes: ptr(units.Size(10))}, faults.ToxicState{Acted: 9, ChunksIn: 9, BytesIn: 900, BytesOut: 91, Ends: 9}, faults.LinkFlow{}, "no: "},
+		{"a chunk on its way", "limit_data", &link.LimitData{Bytes: ptr(units.Size(1000))}, faults.ToxicState{Acted: 1, ChunksIn: 9, BytesIn: 900, BytesOut: 800}, faults.LinkFlow{}, "no: "},
 		{"below the limit", "limit_data", &link.LimitData{Bytes: ptr(units.Size(1000))}, worked, faults.LinkFlow{}, "no: web->db:5432 downstream: 900 bytes of 9 connections passed"},
 	} {
 		t.Run(string(tt.kind)+" "+tt.name, func(t *testing.T) {

@@ -232,9 +232,25 @@ func TestDisconnectIsGoneWhenAllIsAsBefore(t *testing.T) {
 		})
 	}
 	bubble(t, "no revert", func(s scene) {
+		for n, e := range s.w.boxes["web"].networks {
+			e.Aliases = nil
+			s.w.boxes["web"].networks[n] = e
+		}
 		r := s.begin("d", spec, &network.Disconnect{}, "web")
 		if w, err := s.gone(spec, r); !errors.Is(err, faults.ErrNoWitness) {
 			s.t.Errorf("witness %q, error %v", w.Note, err)
+		}
+	})
+}
+
+func TestDisconnectGivesBackItsOwnNetworksOnly(t *testing.T) {
+	bubble(t, "somebody else takes it out of the other one", func(s scene) {
+		spec := network.DisconnectSpec()
+		r := s.begin("d", spec, &network.Disconnect{Network: "front"}, "web")
+		delete(s.w.boxes["web"].networks, "id-back")
+		s.end(spec, r)
+		if got, want := s.networks("web"), []string{"front [web] [10.0.5.2]"}; !slices.Equal(got, want) {
+			s.t.Errorf("it is in %v", got)
 		}
 	})
 }

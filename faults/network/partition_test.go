@@ -175,8 +175,8 @@ func TestPartitionIsMeasured(t *testing.T) {
 		}, ""},
 		{"the same packets are another one's too", network.Partition{}, func(s scene) { s.begin("q", spec, &network.Partition{}, "web") }, ""},
 		{"one peer is down", network.Partition{}, func(s scene) { s.w.boxes["db"].down = true }, ""},
-		{"every peer is down", network.Partition{Against: network.Names{"db"}}, func(s scene) { s.w.boxes["db"].down = true }, "neither of db runs"},
-		{"the target is down", network.Partition{}, func(s scene) { s.w.boxes["web"].down = true }, "neither of cache and db runs"},
+		{"every peer is down", network.Partition{Against: network.Names{"db"}}, func(s scene) { s.w.boxes["db"].down = true }, "sent between web and db: they are down"},
+		{"the target is down", network.Partition{}, func(s scene) { s.w.boxes["web"].down = true }, "sent between web and cache and db: they"},
 	} {
 		bubble(t, tt.name, func(s scene) {
 			r := s.begin("p", spec, &tt.f, "web")
@@ -203,8 +203,8 @@ func TestPartitionIsGoneWhenDatagramsArrive(t *testing.T) {
 		{"the cut is still there", func(s scene) { s.w.cuts["p"] = &cut{count: faults.CutCount{Active: true}} }, "still keeps", ""},
 		{"nothing arrives", func(s scene) { s.w.lost = func(string, string) int { return volley } }, "0 of 3 datagrams between web and", ""},
 		{"not all arrive", func(s scene) { s.w.lost = func(string, string) int { return 1 } }, "2 of 3 datagrams", ""},
-		{"another cut is active on the target", func(s scene) { s.begin("q", spec, &network.Partition{}, "web") }, "", "; q still cuts it off"},
-		{"another cut is active on a peer", func(s scene) { s.begin("q", spec, &network.Partition{Against: network.Names{"web"}}, "db") }, "", "6 datagrams between it and its peers arrived; q still"},
+		{"another cut is active on the target", func(s scene) { s.begin("q", spec, &network.Partition{}, "web") }, "", "is gone; q still stops some"},
+		{"another cut is active on a peer", func(s scene) { s.begin("q", spec, &network.Partition{Against: network.Names{"web"}}, "db") }, "", "6 datagrams between it and its peers arrived; q still stops"},
 		{"a peer is down", func(s scene) { s.w.boxes["db"].down = true }, "", "6 datagrams"},
 		{"the target is down", func(s scene) { s.w.boxes["web"].down = true }, "", "no datagram could be sent"},
 		{"the target is removed", func(s scene) { delete(s.w.boxes, "web") }, "", "container of web is gone"},
@@ -226,6 +226,32 @@ func TestPartitionIsGoneWhenDatagramsArrive(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPartitionThatWasNotTriedBeforeIsNotGoneUntried(t *testing.T) {
+	bubble(t, "prepared while the target was out of its networks", func(s scene) {
+		out := s.begin("d", network.DisconnectSpec(), &network.Disconnect{}, "web")
+		spec := network.PartitionSpec()
+		r := s.begin("p", spec, &network.Partition{Against: network.Names{"db"}}, "web")
+		if w, err := s.confirm(spec, r); !errors.Is(err, faults.ErrNoWitness) {
+			s.t.Errorf("out of its networks, the witness is %q, %v", w.Note, err)
+		}
+		s.end(network.DisconnectSpec(), out)
+		if _, err := s.confirm(spec, r); err != nil {
+			s.t.Error(err)
+		}
+		if err := spec.Effect.Revert(s.t.Context(), s.env, r); err != nil {
+			s.t.Fatal(err)
+		}
+		s.w.lost = func(string, string) int { return volley }
+		if w, err := s.gone(spec, r); !errors.Is(err, faults.ErrNoWitness) {
+			s.t.Errorf("nothing arrives, and it is gone: %q, %v", w.Note, err)
+		}
+		s.w.lost = func(string, string) int { return 1 }
+		if _, err := s.gone(spec, r); err != nil {
+			s.t.Error(err)
+		}
+	})
 }
 
 func TestPartitionEndsWithTheAgent(t *testing.T) {

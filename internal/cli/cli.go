@@ -114,7 +114,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 			color.NoColor = true
 		}
 	}
-	root.AddCommand(a.runCommand(), a.planCommand(), a.validateCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
+	root.AddCommand(a.runCommand(), a.planCommand(), a.validateCommand(), a.topologyCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
 		a.checkCommand(), a.reportCommand(), a.healCommand(), a.pruneCommand(), a.versionCommand())
 	root.AddCommand(a.hidden()...)
 	strictBuiltins(root)

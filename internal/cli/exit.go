@@ -92,7 +92,7 @@ func exitOf(err error) Exit {
 		return ExitInterrupted
 	case errors.As(err, &scenario), errors.As(err, &usage), errors.As(err, &refused), errors.As(err, &newer), errors.Is(err, runner.ErrRunsDir):
 		return ExitUsage
-	case errors.Is(err, compose.ErrEngine), errors.Is(err, compose.ErrNotReady), errors.Is(err, compose.ErrImage), errors.Is(err, agent.ErrPayload), errors.Is(err, agent.ErrBusy):
+	case errors.Is(err, compose.ErrEngine), errors.Is(err, compose.ErrNotReady), errors.Is(err, compose.ErrImage), errors.Is(err, agent.ErrPayload), errors.Is(err, agent.ErrBusy), errors.Is(err, agent.ErrRefused):
 		return ExitUnavailable
 	}
 	return ExitBug

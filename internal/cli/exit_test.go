@@ -44,6 +44,7 @@ func errorClasses() []struct {
 		{"no image", compose.ErrImage},
 		{"no Linux build", agent.ErrPayload},
 		{"project in use", &agent.BusyError{Run: "0000000a"}},
+		{"no agent allowed", agent.ErrRefused},
 		{"interrupted", runner.ErrInterrupted},
 		{"interrupted while the engine went", errors.Join(compose.ErrEngine, runner.ErrInterrupted)},
 		{"not undone", &faults.HealError{Err: broken}},

@@ -61,7 +61,7 @@ func checkSection(t *testing.T, c *cobra.Command, body string) {
 // TestEveryCommandChecksItsArguments keeps a surplus argument from being ignored.
 func TestEveryCommandChecksItsArguments(t *testing.T) {
 	t.Parallel()
-	takesAny := map[string]bool{"run": true, "validate": true, "help": true, "fork-probe": true}
+	takesAny := map[string]bool{"run": true, "validate": true, "topology": true, "help": true, "fork-probe": true}
 	var all func(*cobra.Command)
 	n := 0
 	all = func(c *cobra.Command) {
