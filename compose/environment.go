@@ -91,7 +91,23 @@ func (e *Environment) Services(ctx context.Context) ([]Service, error) {
 		out = append(out, *byName[name])
 	}
 	markOneShots(list, out)
+	nameNamespaces(list, out)
 	return out, nil
+}
+
+// nameNamespaces turns "container:<id>" into "service:<name>", as the Compose file has it.
+func nameNamespaces(list []container.Summary, services []Service) {
+	for i, s := range services {
+		id, ok := strings.CutPrefix(s.NetworkMode, "container:")
+		if !ok {
+			continue
+		}
+		for _, c := range list {
+			if c.ID == id {
+				services[i].NetworkMode = "service:" + c.Labels[api.ServiceLabel]
+			}
+		}
+	}
 }
 
 func (e *Environment) addService(ctx context.Context, to map[string]*Service, c container.Summary) error {
@@ -123,9 +139,17 @@ func attachedService(name string, i container.InspectResponse) *Service {
 		k, v, _ := strings.Cut(kv, "=")
 		s.Environment[k] = v
 	}
+	tcp := map[int]bool{}
 	for p := range i.Config.ExposedPorts {
 		s.Ports = append(s.Ports, p.Int())
+		tcp[p.Int()] = tcp[p.Int()] || p.Proto() == "tcp"
 	}
+	for p, is := range tcp {
+		if !is {
+			s.UDPPorts = append(s.UDPPorts, p)
+		}
+	}
+	slices.Sort(s.UDPPorts)
 	for p, bindings := range i.HostConfig.PortBindings {
 		for _, b := range bindings {
 			s.Published = append(s.Published, b.HostPort+":"+string(p))

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -60,13 +61,40 @@ func TestTopologyObservesARunningProjectAndLeavesItAsItWas(t *testing.T) {
 		}
 	}
 
+	c := start(t, "topology", "--observe", project, "--for", "10m")
+	for deadline := time.After(time.Minute); len(agentsFor(t, project)) == 0; {
+		select {
+		case <-deadline:
+			t.Fatal("there is no agent")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if r := c.wait(); r.code != 130 {
+		t.Errorf("interrupted: exit %d, want 130", r.code)
+	}
+
 	if diff := cmp.Diff(before, withoutHealth(t, project)); diff != "" {
 		t.Errorf("the project is not as it was (-before +after):\n%s", diff)
 	}
-	list, err := docker(t).ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "io.discompose.project="+project))})
-	if err != nil || len(list) > 0 {
-		t.Errorf("left behind: %v, %v", list, err)
+	if left := agentsFor(t, project); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
+}
+
+// agentsFor are the names of the containers, in any state, that work on a project without being its own.
+func agentsFor(t *testing.T, project string) (names []string) {
+	t.Helper()
+	list, err := docker(t).ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "io.discompose.project="+project))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list {
+		names = append(names, c.Names...)
+	}
+	return names
 }
 
 func TestTopologyOfAProjectThatDoesNotRunExits69(t *testing.T) {

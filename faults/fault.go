@@ -179,8 +179,9 @@ type Spec struct {
 	Mechanisms []Mechanism  // best first
 	New        func() Fault // a pointer to the kind's zero parameters, to decode into
 	Effect     Effect
-	// Cuts says that its target cannot be reached while it is active: new connections to it are then not routed through the
-	// proxy, which would accept them, so that connect() behaves as it does without discompose.
+	// Cuts says that its target's program ends, or closes its ports: from the call on, new connections to it are not routed
+	// through the proxy, which would accept them, so that connect() behaves as it does without discompose. Cuts of packets
+	// and addresses that go need it not: the agent knows of those by itself.
 	Cuts bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,19 @@ type Toxic struct {
 	Stream     string // "upstream" (client to server) or "downstream"
 	Toxicity   float64
 	Attributes map[string]any
+}
+
+// ToxicName is the name of a record's toxic in Toxiproxy's API: it is part of URLs.
+func ToxicName(record string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+			return c
+		case c == '/':
+			return '.'
+		}
+		return '~'
+	}, record)
 }
 
 // LinkState is what a link has done since it was made, over all its clients. Durations are ns in JSON.

@@ -205,6 +205,11 @@ func (c *court) errors() []string {
 		names     []string
 	}{{"operations", "failed", observers(c.x.rules.Workloads)}, {"probe evaluations", "did not hold", observers(c.x.rules.Probes)}} {
 		s := c.x.stats(interval{c.span.base, max(c.span.end, c.x.final)}, kind.names...)
+		for _, name := range kind.names {
+			failed, unknown := c.demanded(name)
+			s.Failed -= failed
+			s.Unknown -= unknown
+		}
 		if s.Failed > 0 {
 			out = append(out, fmt.Sprintf("%d of %d %s that %s", s.Failed, s.Invoked, kind.noun, kind.bad))
 		}

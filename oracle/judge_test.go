@@ -205,6 +205,7 @@ func probeCases() []judgeCase {
 			s.rules.Faults["freeze"] = rule
 		}, oracle.Pass, oracle.Degraded, ""},
 		{"a probe that must fail fails all the time", during("must-fail", 10, 18), oracle.Pass, oracle.Degraded, ""},
+		{"a probe that must fail fails in the window alone", during("must-fail", 10.2, 17.9), oracle.Pass, oracle.Clean, "without any error"},
 		{"a probe that must fail holds once", during("must-fail", 10, 17.5), oracle.Fail, oracle.Unavailable, "must fail while freeze"},
 		{"a probe that must fail always holds", during("must-fail", 0, 0), oracle.Fail, oracle.Unavailable, "must fail while freeze"},
 		{"a probe that must hold is not evaluated in the window", func(s *runSim) {

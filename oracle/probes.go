@@ -80,3 +80,31 @@ func (c *court) mustFail(name string) {
 		}
 	}
 }
+
+// demanded counts the evaluations of a probe that failed, or never returned, where they had to: each once, in whichever
+// windows it lies.
+func (c *court) demanded(name string) (failed, unknown int) {
+	if c.x.rules.Probes[name].During != mustFail {
+		return 0, 0
+	}
+	counted := map[int32]bool{}
+	for _, w := range c.windows {
+		if !slices.Contains(c.x.observersOf(w.Fault), name) {
+			continue
+		}
+		for _, i := range c.x.invoked(name, interval{w.From, w.To}) {
+			if counted[i] {
+				continue
+			}
+			counted[i] = true
+			switch c.x.ops[i].Outcome {
+			case ledger.Failed:
+				failed++
+			case ledger.Unknown:
+				unknown++
+			case ledger.OK:
+			}
+		}
+	}
+	return failed, unknown
+}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -289,6 +290,7 @@ func (r *run) keepLinks(ctx context.Context) {
 		return
 	}
 	r.info.Links = nil
+	names := r.plan.toxicNames()
 	for _, l := range reports {
 		out := ledger.Link{
 			Name: l.Name, From: l.From, To: l.To, Port: l.Port, Clients: l.Clients, Unrouted: l.Unrouted,
@@ -296,13 +298,27 @@ func (r *run) keepLinks(ctx context.Context) {
 			Direct: l.Direct, Arrived: l.Arrived, Guarded: l.Guarded, Passed: l.Passed,
 		}
 		for _, c := range l.State.Closed {
-			out.Closed = append(out.Closed, ledger.LinkClose{By: c.By, How: c.How, Count: c.Count})
+			out.Closed = append(out.Closed, ledger.LinkClose{By: cmp.Or(names[c.By], c.By), How: c.How, Count: c.Count})
 		}
 		for _, x := range l.Resets {
 			out.Resets = append(out.Resets, ledger.LinkReset{Count: x.Count, Why: x.Why, At: x.At})
 		}
 		r.info.Links = append(r.info.Links, out)
 	}
+}
+
+// toxicNames maps the name of each toxic that the plan may add to the id of its fault's occurrence.
+func (p *Plan) toxicNames() map[string]string {
+	out := map[string]string{}
+	for _, in := range p.Injections {
+		for _, ref := range in.Targets {
+			name := faults.ToxicName(recordID(in, ref))
+			for _, suffix := range []string{"", "_upstream", "_downstream"} {
+				out[name+suffix] = in.ID
+			}
+		}
+	}
+	return out
 }
 
 // agentEvent takes what the agent tells.

@@ -138,6 +138,11 @@ func (d *decoder) value(n *node, key string, into reflect.Value) {
 	case encoding.TextUnmarshaler:
 		d.text(n, key, p, into.Type())
 		return
+	case toml.Unmarshaler: // a kind's own: one string or a list of them
+		if p.UnmarshalTOML(n.plain()) != nil {
+			d.mismatch(n, key, into.Type())
+		}
+		return
 	}
 	switch into.Kind() {
 	case reflect.Struct:

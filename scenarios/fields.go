@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/BurntSushi/toml"
+
 	"github.com/discompose/discompose/internal/units"
 )
 
@@ -100,6 +102,7 @@ var (
 	sizeType     = reflect.TypeFor[units.Size]()
 	rateType     = reflect.TypeFor[units.Rate]()
 	targetsType  = reflect.TypeFor[Targets]()
+	ownType      = reflect.TypeFor[toml.Unmarshaler]()
 )
 
 // typeName says what a key wants: for errors with its article, for the reference without.
@@ -113,6 +116,9 @@ func typeName(t reflect.Type) (name, article, example string) {
 	case rateType:
 		return "rate", "a", `"1mbit"`
 	case targetsType:
+		return "string or list of strings", "a", `"kafka" or ["a", "b"]`
+	}
+	if reflect.PointerTo(t).Implements(ownType) {
 		return "string or list of strings", "a", `"kafka" or ["a", "b"]`
 	}
 	if reflect.PointerTo(t).Implements(textType) {

@@ -108,10 +108,12 @@ func (g schemaMaker) value(t reflect.Type) schema {
 	case durationType:
 		return schema{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}
 	case targetsType:
-		text := schema{"type": "string"}
-		return schema{"oneOf": []schema{text, {"type": "array", "items": text, "minItems": 1}}}
+		return oneOrMore()
 	case reflect.TypeFor[Gate]():
 		return schema{"oneOf": []schema{{"type": "string"}, g.object(reflect.TypeFor[Query]())}}
+	}
+	if reflect.PointerTo(t).Implements(ownType) {
+		return oneOrMore()
 	}
 	if reflect.PointerTo(t).Implements(textType) {
 		return schema{"type": "string"}
@@ -180,4 +182,9 @@ func when(key, value string, then schema) schema {
 		"if":   schema{"properties": schema{key: schema{"const": value}}, "required": []string{key}},
 		"then": then,
 	}
+}
+
+func oneOrMore() schema {
+	text := schema{"type": "string"}
+	return schema{"oneOf": []schema{text, {"type": "array", "items": text, "minItems": 1}}}
 }

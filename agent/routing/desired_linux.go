@@ -4,7 +4,11 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // The counters of links and cuts.
@@ -29,10 +33,8 @@ func cutCounters() []string { return []string{counterIn, counterOut} }
 func (m *Manager) render() error {
 	want := map[*space]map[string][]rule{}
 	for _, s := range m.spaces {
-		want[s] = map[string][]rule{
-			chainRoute: m.routeRules(s), chainGuard: m.guardRules(s), chainProof: m.proofRules(s),
-			chainArrived: m.arrivedRules(s),
-		}
+		want[s] = map[string][]rule{chainRoute: m.routeRules(s), chainGuard: m.guardRules(s), chainProof: m.proofRules(s)}
+		m.arrivedRules(s, want[s])
 	}
 	for _, c := range m.cutsInOrder() {
 		m.cutRules(c, want)
@@ -80,7 +82,8 @@ type server struct {
 	member *member
 }
 
-// servers lists where a link's connections go, sorted. A server in the client's own namespace is none.
+// servers lists where a link's connections from a namespace go, sorted. Where the proxy cannot be entered is left out, and
+// told as unrouted: a server in the client's own namespace, and IPv6 where the client has no ::1 to be redirected to.
 func (m *Manager) servers(e *edge, from *space) []server {
 	var out []server
 	for _, x := range m.members {
@@ -88,7 +91,9 @@ func (m *Manager) servers(e *edge, from *space) []server {
 			continue
 		}
 		for _, a := range x.space.addrs() {
-			out = append(out, server{a, x})
+			if a.Is4() || from.loop6 && (from.entries[e] == nil || from.entries[e].port6 != 0) {
+				out = append(out, server{a, x})
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b server) int { return a.addr.Compare(b.addr) })
@@ -151,20 +156,17 @@ func (m *Manager) routeRules(s *space) []rule {
 	out := []rule{on().mark(markOwn).accept()}
 	for _, e := range edges {
 		for _, to := range m.servers(e, s) {
-			port := s.entries[e].port4
-			if to.addr.Is6() {
-				if port = s.entries[e].port6; !s.loop6 {
-					port = 0
-				}
+			if !m.past(e, s, to.member) {
+				out = append(out, e.to(to.addr).opening().count(e.counter(counterRedirect)).redirect(s.entries[e].port(to.addr)))
 			}
-			if port == 0 || m.past(e, s, to.member) {
-				continue
-			}
-			out = append(out, on().address(to.addr, 1).port(uint16(e.Port)).count(e.counter(counterRedirect)).redirect(port)) //nolint:gosec // a port
 		}
 	}
 	return out
 }
+
+// to matches what goes to one address of the link's server, and from what comes from there.
+func (e *edge) to(a netip.Addr) *builder   { return on().address(a, 1).port(uint16(e.Port), 1) } //nolint:gosec // a port
+func (e *edge) from(a netip.Addr) *builder { return on().address(a, 0).port(uint16(e.Port), 0) } //nolint:gosec // a port
 
 // guardRules are about what goes to a server past the proxy.
 func (m *Manager) guardRules(s *space) []rule {
@@ -175,13 +177,13 @@ func (m *Manager) guardRules(s *space) []rule {
 	out := []rule{on().mark(markOwn).setCtMark(markOwn).accept(), on().ctMark(markOwn).accept()}
 	for _, e := range edges {
 		for _, to := range m.servers(e, s) {
-			here := func() *builder { return on().address(to.addr, 1).port(uint16(e.Port)) } //nolint:gosec // a port
+			here := func() *builder { return e.to(to.addr) }
 			if e.guarding {
 				out = append(out, here().reset(false).count(e.counter(counterGuarded)).drop())
 				continue
 			}
 			if m.past(e, s, to.member) {
-				out = append(out, here().fresh().ctMarkNot(markDirect).setCtMark(markDirect).count(e.counter(counterDirect)).accept())
+				out = append(out, here().opening().ctMarkNot(markDirect).setCtMark(markDirect).count(e.counter(counterDirect)).accept())
 			}
 			out = append(out, here().ctMarkNot(markDirect).reset(false).count(e.counter(counterEarly)).accept())
 		}
@@ -197,28 +199,31 @@ func (m *Manager) proofRules(s *space) []rule {
 			continue
 		}
 		for _, to := range m.servers(e, s) {
-			out = append(out, on().address(to.addr, 1).port(uint16(e.Port)).markNot(markOwn).ctMarkNot(markOwn).reset(false). //nolint:gosec // a port
-																		count(e.counter(counterPassed)).accept())
+			out = append(out, e.to(to.addr).markNot(markOwn).ctMarkNot(markOwn).reset(false).count(e.counter(counterPassed)).accept())
 		}
 	}
 	return out
 }
 
-// arrivedRules count, at the server, each new connection of a link's clients once.
-func (m *Manager) arrivedRules(s *space) []rule {
-	var out []rule
+// arrivedRules count, at the server, each new connection of a link's clients once, however often its SYN comes. A connection
+// that was reset is forgotten, at both ends: where the same ports are used again at once, conntrack takes the two for one.
+func (m *Manager) arrivedRules(s *space, want map[string][]rule) {
 	for _, e := range m.edges {
-		if !slices.ContainsFunc(membersOf(s), func(x *member) bool { return x.who == e.To }) {
-			continue
+		if slices.ContainsFunc(membersOf(s), func(x *member) bool { return x.who == e.To }) {
+			for _, a := range m.clientAddrs(e, s) {
+				here := func() *builder { return on().address(a, 0).port(uint16(e.Port), 1) } //nolint:gosec // a port
+				want[chainArrived] = append(want[chainArrived], here().ctMark(markArrived).reset(true).setCtMark(0).rule(),
+					here().opening().ctMarkNot(markArrived).setCtMark(markArrived).count(e.counter(counterArrived)).accept())
+				want[chainRefused] = append(want[chainRefused],
+					on().address(a, 1).port(uint16(e.Port), 0).ctMark(markArrived).reset(true).setCtMark(0).rule()) //nolint:gosec // a port
+			}
 		}
-		for _, from := range m.clientAddrs(e, s) {
-			here := func() *builder { return on().address(from, 0).port(uint16(e.Port)) } //nolint:gosec // a port
-			n := e.counter(counterArrived)
-			out = append(out, here().fresh().ctMarkNot(markArrived).setCtMark(markArrived).count(n).accept(),
-				here().opening().reopened().setCtMark(markArrived).count(n).accept()) // after a RST the same port may come again soon
+		for _, to := range m.servers(e, s) {
+			if s.entries[e] != nil {
+				want[chainArrived] = append(want[chainArrived], e.from(to.addr).ctMark(markDirect).reset(true).setCtMark(0).rule())
+			}
 		}
 	}
-	return out
 }
 
 func membersOf(s *space) []*member {
@@ -226,8 +231,11 @@ func membersOf(s *space) []*member {
 	for _, x := range s.members {
 		out = append(out, x)
 	}
+	slices.SortFunc(out, byName)
 	return out
 }
+
+func byName(a, b *member) int { return strings.Compare(a.name+a.id, b.name+b.id) }
 
 // clientAddrs lists the addresses of the namespaces in which a link enters, sorted.
 func (m *Manager) clientAddrs(e *edge, server *space) []netip.Addr {
@@ -262,12 +270,45 @@ func (m *Manager) cutRules(c *cut, want map[*space]map[string][]rule) {
 
 // stop adds the rules that stop packets from addresses. Every cut counts what it would stop alone.
 func stop(c *cut, want map[string][]rule, from []netip.Addr, what string) {
+	add := func(match func() *builder, verdict func(*builder) rule) {
+		want[chainCounts] = append(want[chainCounts], match().count(c.counter(what)).rule())
+		want[chainCuts] = append(want[chainCuts], verdict(match()))
+	}
 	for _, a := range from {
-		want[chainCounts] = append(want[chainCounts], on().address(a, 0).count(c.counter(what)).rule())
 		if c.Reject {
-			want[chainCuts] = append(want[chainCuts], on().address(a, 0).tcp().rejectTCP(), on().address(a, 0).rejectOther())
+			rejects(a, add)
 			continue
 		}
-		want[chainCuts] = append(want[chainCuts], on().address(a, 0).drop())
+		here := func() *builder { return on().address(a, 0) }
+		if a.Is4() {
+			add(here, (*builder).drop)
+			continue
+		}
+		add(func() *builder { return here().other("icmpv6", unix.IPPROTO_ICMPV6) }, (*builder).drop)
+		add(func() *builder { return here().icmp(true, expr.CmpOpLt, firstNeighbour) }, (*builder).drop)
 	}
+}
+
+// The types of ICMP messages that cuts let through: what finds neighbours (ARP, which does that for IPv4, is no matter of
+// these rules), and answers to what was rejected.
+const (
+	firstNeighbour = 133 // of ICMPv6, to the last in use
+	unreachable4   = 3
+	unreachable6   = 1
+)
+
+// rejects gives the rules that answer packets from an address. Answers of the other side's rules come through, or else
+// nobody would learn of a rejection where packets are rejected both ways.
+func rejects(from netip.Addr, add func(match func() *builder, verdict func(*builder) rule)) {
+	here := func() *builder { return on().address(from, 0) }
+	add(func() *builder { return here().tcp().reset(false) }, (*builder).rejectTCP)
+	if from.Is4() {
+		add(func() *builder { return here().other("tcp", unix.IPPROTO_TCP).other("icmp", unix.IPPROTO_ICMP) }, (*builder).rejectOther)
+		add(func() *builder { return here().icmp(false, expr.CmpOpNeq, unreachable4) }, (*builder).rejectOther)
+		return
+	}
+	add(func() *builder { return here().other("tcp", unix.IPPROTO_TCP).other("icmpv6", unix.IPPROTO_ICMPV6) }, (*builder).rejectOther)
+	add(func() *builder {
+		return here().icmp(true, expr.CmpOpGt, unreachable6).icmp(true, expr.CmpOpLt, firstNeighbour)
+	}, (*builder).rejectOther)
 }

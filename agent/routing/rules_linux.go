@@ -26,6 +26,7 @@ const (
 	chainCounts  = "counts"  // input: what the cuts will stop, each cut counting for itself
 	chainCuts    = "cuts"    // input: what a cut stops
 	chainArrived = "arrived" // input: new connections from a link's clients
+	chainRefused = "refused" // output: what a server refuses or resets
 )
 
 // chainSpecs lists the chains. Cuts come before everything else, conntrack included: what they stop leaves no trace.
@@ -37,6 +38,7 @@ func chainSpecs() []chainSpec {
 		{chainCounts, nftables.ChainTypeFilter, nftables.ChainHookInput, -301},
 		{chainCuts, nftables.ChainTypeFilter, nftables.ChainHookInput, -300},
 		{chainArrived, nftables.ChainTypeFilter, nftables.ChainHookInput, 0},
+		{chainRefused, nftables.ChainTypeFilter, nftables.ChainHookOutput, 1},
 	}
 }
 
@@ -95,15 +97,16 @@ func (b *builder) icmp(six bool, op expr.CmpOp, kind byte) *builder {
 	if six {
 		name, protocol = "icmpv6", unix.IPPROTO_ICMPV6
 	}
-	return b.add(fmt.Sprintf("%s type op%d %d", name, op, kind),
+	sign := map[expr.CmpOp]string{expr.CmpOpNeq: "!=", expr.CmpOpLt: "<", expr.CmpOpGt: ">"}[op]
+	return b.add(fmt.Sprintf("%s type %s %d", name, sign, kind),
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, cmp(expr.CmpOpEq, []byte{protocol}),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1}, cmp(op, []byte{kind}))
 }
 
-// port matches the destination port of TCP segments.
-func (b *builder) port(p uint16) *builder {
-	return b.tcp().add(fmt.Sprintf("dport %d", p),
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, cmp(expr.CmpOpEq, binaryutil.BigEndian.PutUint16(p)))
+// port matches the source (at = 0) or the destination port (at = 1) of TCP segments.
+func (b *builder) port(p uint16, at uint32) *builder {
+	return b.tcp().add(fmt.Sprintf("%s %d", [...]string{"sport", "dport"}[at], p),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2 * at, Len: 2}, cmp(expr.CmpOpEq, binaryutil.BigEndian.PutUint16(p)))
 }
 
 // reset matches segments with the RST flag, or those without it.
@@ -138,31 +141,12 @@ func (b *builder) setCtMark(to uint32) *builder {
 		&expr.Immediate{Register: 1, Data: native(to)}, &expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true})
 }
 
-// syn matches the segment that opens a connection. Conntrack takes any first packet that it sees for one, those in
-// mid-stream included: a connection from before the rules must not be taken for a new one.
-func (b *builder) syn() *builder {
-	return b.add("syn",
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{2}))
-}
-
-// fresh matches packets of connections that have not been answered.
-func (b *builder) fresh() *builder {
-	return b.syn().add("ct new", &expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native(expr.CtStateBitNEW), Xor: native(0)}, cmp(expr.CmpOpNeq, native(0)))
-}
-
-// opening matches the first segment of a connection: SYN without ACK.
+// opening matches the segment that opens a connection: SYN without ACK. Conntrack's "new" will not do: it takes the first
+// packet that it sees for one, also of a connection from before the rules.
 func (b *builder) opening() *builder {
 	return b.add("syn",
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x12}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{2}))
-}
-
-// reopened matches segments of connections that conntrack knows and has seen answered: the one before of the same ports.
-func (b *builder) reopened() *builder {
-	return b.add("ct not new", &expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native(expr.CtStateBitNEW), Xor: native(0)}, cmp(expr.CmpOpEq, native(0)))
 }
 
 func (b *builder) count(counter string) *builder {

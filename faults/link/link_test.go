@@ -347,9 +347,34 @@ func TestBothDirectionsNeedAWitness(t *testing.T) {
 	down.ChunksIn, down.BytesIn = 1, 9
 	s.state.Toxics = []faults.ToxicState{up, down}
 	w, err := confirm(t, env, e, r, true)
+	both(t, w, err)
+	t.Run("at different times", func(t *testing.T) {
+		env.Links = &turns{}
+		w, err := confirm(t, env, e, r, true)
+		both(t, w, err)
+	})
+}
+
+func both(t *testing.T, w faults.Witness, err error) {
+	t.Helper()
 	if err != nil || !strings.Contains(w.Note, "upstream: 7 bytes") || !strings.Contains(w.Note, "downstream: 9 bytes") {
 		t.Errorf("witness %+v, error %v", w, err)
 	}
+}
+
+// turns is a link on which each direction shows for three looks in turn.
+type turns struct {
+	scripted
+	looks int64
+}
+
+func (f *turns) State(context.Context, string) (faults.LinkState, error) {
+	f.looks++
+	up := f.looks / 3 % 2
+	return faults.LinkState{Toxics: []faults.ToxicState{
+		{Name: "a_upstream", Stream: "upstream", Active: true, Acted: 1, ChunksIn: 1, BytesIn: 7 * up},
+		{Name: "a_downstream", Stream: "downstream", Active: true, Acted: 1, ChunksIn: 1, BytesIn: 9 * (1 - up)},
+	}}, nil
 }
 
 func TestGoneIsMeasured(t *testing.T) {

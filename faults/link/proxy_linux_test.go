@@ -84,6 +84,11 @@ func route(t *testing.T) faults.Env {
 		t.Fatal(err)
 	}
 	var clients sync.WaitGroup
+	for l.Snapshot().Dialled == 0 { // else a link that goes down in this instant may only refuse it
+		if err := faults.Pause(ctx, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() {
 		cancel()
 		clients.Wait()

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/discompose/discompose/faults"
 )
@@ -81,15 +80,7 @@ func (s Scope) toxics(kind faults.Kind, attributes map[string]int64) want {
 // name is a toxic's name in Toxiproxy's API, where it is a part of a path. Records of one link differ in what stands before
 // the first "/" of their ids, which begins with a fault's id and keeps its letters: so the names differ too.
 func (w want) name(r faults.Record, t toxic) string {
-	safe := strings.Map(func(c rune) rune {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-			return c
-		case c == '/':
-			return '.'
-		}
-		return '~'
-	}, r.ID)
+	safe := faults.ToxicName(r.ID)
 	if len(w.Toxics) > 1 {
 		return safe + "_" + t.Stream
 	}
@@ -185,44 +176,57 @@ func (e effect) Confirm(ctx context.Context, env faults.Env, r faults.Record, ac
 	if err := wanted(env, r); err != nil {
 		return faults.Witness{}, err
 	}
-	again := false
+	proofs := make([]proof, len(w.Toxics))
 	return faults.Await(ctx, look, func() (faults.Witness, error) {
 		state, err := read(ctx, env, r)
 		if err != nil {
 			return faults.Witness{}, err
 		}
-		seen, err := e.all(state, r, w)
-		if err != nil {
-			again = false
-			return faults.Witness{}, err
+		var missing error
+		for i, t := range w.Toxics {
+			s, err := w.see(state, r, t)
+			if err != nil {
+				return faults.Witness{}, err
+			}
+			if err := proofs[i].add(s, e.bites); err != nil && missing == nil {
+				missing = err
+			}
 		}
-		if !again { // counters are not read at one instant: one look may see a chunk between two of them
-			again = true
-			return faults.Witness{}, noWitness("seen only once: %s", seen.Note)
+		if missing != nil {
+			return faults.Witness{}, missing
 		}
-		return seen, nil
+		all := proofs[0].w
+		for _, p := range proofs[1:] {
+			all.Note += "; " + p.w.Note
+		}
+		return all, nil
 	})
 }
 
-// all is the witness of every toxic of a record, with the first one's value.
-func (e effect) all(state faults.LinkState, r faults.Record, w want) (faults.Witness, error) {
-	var all faults.Witness
-	for i, t := range w.Toxics {
-		s, err := w.see(state, r, t)
-		if err != nil {
-			return faults.Witness{}, err
-		}
-		one, err := e.bites(s)
-		if err != nil {
-			return faults.Witness{}, err
-		}
-		if i == 0 {
-			all = one
-		} else {
-			all.Note += "; " + one.Note
-		}
+// proof is what one Confirm has seen of a toxic. Once complete it stays so: two directions need not show at one instant.
+type proof struct {
+	w     faults.Witness
+	looks int
+}
+
+// enough looks in a row make a proof: counters are not read at one instant, so a single one may see a chunk between two of
+// them.
+const enough = 2
+
+func (p *proof) add(s seen, bites func(seen) (faults.Witness, error)) error {
+	if p.looks == enough {
+		return nil
 	}
-	return all, nil
+	w, err := bites(s)
+	if err != nil {
+		p.looks = 0
+		return err
+	}
+	p.w = w
+	if p.looks++; p.looks < enough {
+		return noWitness("seen only once: %s", w.Note)
+	}
+	return nil
 }
 
 func decode[T any](r faults.Record) (T, error) {

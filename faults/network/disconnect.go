@@ -30,7 +30,6 @@ func DisconnectSpec() faults.Spec {
 		Mechanisms: []faults.Mechanism{{Name: "Docker API"}},
 		New:        func() faults.Fault { return &Disconnect{} },
 		Effect:     disconnect{},
-		Cuts:       true,
 	}
 }
 

@@ -42,7 +42,6 @@ func PartitionSpec() faults.Spec {
 		Mechanisms: []faults.Mechanism{{Name: "nftables", Needs: []faults.Capability{faults.CapAgent, faults.CapPackets}}},
 		New:        func() faults.Fault { return &Partition{} },
 		Effect:     partition{},
-		Cuts:       true,
 	}
 }
 
