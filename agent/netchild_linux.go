@@ -95,12 +95,15 @@ func (n *netChild) run(started chan<- error, ended chan<- struct{}) {
 	n.conn = NewConn(out, in, n.event) // get waits for started with mu held
 	conn := n.conn
 	started <- nil
+	said := make(chan struct{})
 	go func() {
+		defer close(said)
 		for lines := bufio.NewScanner(text); lines.Scan(); {
 			n.log("networks: " + lines.Text())
 		}
 	}()
 	<-conn.Done() // reading to the end comes before Wait
+	<-said
 	err := cmd.Wait()
 	n.mu.Lock()
 	closing := n.closing

@@ -66,17 +66,20 @@ func observer(ctx context.Context, eng *compose.Engine, project string, say func
 	raw := make([]byte, 4)
 	_, _ = rand.Read(raw) // crypto/rand never fails on the supported systems
 	run := hex.EncodeToString(raw)
+	sweep := func() error { // whatever an interrupted start has left
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownBudget)
+		defer cancel()
+		return compose.RemoveRun(ctx, eng.Docker(), run)
+	}
 	conn, _, err := agent.StartAgent(ctx, eng.Docker(), agent.AgentOptions{
 		Image: image.Ref, Name: AgentName(project), Run: run, Project: project, Lease: leaseTime, OnEvent: func(agent.Event) {},
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("start the agent: %w", err)
+		return nil, "", errors.Join(fmt.Errorf("start the agent: %w", err), sweep())
 	}
 	s, err := newSession(ctx, conn, agent.Hello{Run: run, Project: project, Attached: true}, func(err error) { lost(err) })
 	if err != nil {
-		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownBudget)
-		defer cancel()
-		return nil, "", errors.Join(err, conn.Close(), compose.RemoveRun(rctx, eng.Docker(), run))
+		return nil, "", errors.Join(err, conn.Close(), sweep())
 	}
 	if err := s.Call(ctx, agent.OpNetStart, agent.NetStart{Run: run, Project: project, Attached: true}, nil); err != nil {
 		return nil, "", errors.Join(fmt.Errorf("look at the networks of %s: %w", project, err), endObserver(context.WithoutCancel(ctx), eng, s, run))

@@ -31,14 +31,8 @@ func cutCounters() []string { return []string{counterIn, counterOut} }
 
 // render brings the rules of every namespace to what is wanted now. The caller holds mu.
 func (m *Manager) render() error {
-	want := map[*space]map[string][]rule{}
-	for _, s := range m.spaces {
-		want[s] = map[string][]rule{chainRoute: m.routeRules(s), chainGuard: m.guardRules(s), chainProof: m.proofRules(s)}
-		m.arrivedRules(s, want[s])
-	}
-	for _, c := range m.cutsInOrder() {
-		m.cutRules(c, want)
-	}
+	m.stale = false
+	want := m.wanted()
 	var counters []string
 	for _, e := range m.edges {
 		for _, what := range edgeCounters() {
@@ -65,6 +59,19 @@ func (m *Manager) render() error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// wanted is the rules of each namespace by chain. The caller holds mu.
+func (m *Manager) wanted() map[*space]map[string][]rule {
+	want := map[*space]map[string][]rule{}
+	for _, s := range m.spaces {
+		want[s] = map[string][]rule{chainRoute: m.routeRules(s), chainGuard: m.guardRules(s), chainProof: m.proofRules(s)}
+		m.arrivedRules(s, want[s])
+	}
+	for _, c := range m.cutsInOrder() {
+		m.cutRules(c, want)
+	}
+	return want
 }
 
 func (m *Manager) cutsInOrder() []*cut {
@@ -218,10 +225,11 @@ func (m *Manager) arrivedRules(s *space, want map[string][]rule) {
 					on().address(a, 1).port(uint16(e.Port), 0).ctMark(markArrived).reset(true).setCtMark(0).rule()) //nolint:gosec // a port
 			}
 		}
+		if s.entries[e] == nil {
+			continue
+		}
 		for _, to := range m.servers(e, s) {
-			if s.entries[e] != nil {
-				want[chainArrived] = append(want[chainArrived], e.from(to.addr).ctMark(markDirect).reset(true).setCtMark(0).rule())
-			}
+			want[chainArrived] = append(want[chainArrived], e.from(to.addr).ctMark(markDirect).reset(true).setCtMark(0).rule())
 		}
 	}
 }

@@ -149,13 +149,9 @@ func TestACutLooksTheSameToRoutedAndUnroutedClients(t *testing.T) {
 func TestTheGuardClosesAConnectionThatWasOpenBeforeRoutingWhenAToxicComes(t *testing.T) {
 	r := newRig(t)
 	// In the engine's own bridge nothing has tracked connections before: the first packet that routing sees is in mid-stream.
-	lan, err := r.docker.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := r.server("db", lan.ID)
-	a, b := r.client("a", lan.ID), r.client("b", lan.ID)
-	addr := r.address(db, lan.ID) + ":7000"
+	db := r.server("db", "bridge")
+	a, b := r.client("a", "bridge"), r.client("b", "bridge")
+	addr := r.address(db, "bridge") + ":7000"
 	early, other := a.mustDial(addr), b.mustDial(addr)
 	a.mustAsk(early, "who")
 	r.routeAs(true, pairLink)

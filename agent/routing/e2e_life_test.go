@@ -3,6 +3,7 @@
 package routing_test
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
@@ -202,8 +203,8 @@ func (r *rig) six() string {
 		r.Skipf("this engine makes no network with IPv6: %v", err)
 	}
 	r.Cleanup(func() {
-		if err := r.docker.NetworkRemove(r.Context(), n.ID); err != nil {
-			r.Log(err)
+		if err := r.docker.NetworkRemove(context.Background(), n.ID); err != nil {
+			r.Error(err)
 		}
 	})
 	return n.ID

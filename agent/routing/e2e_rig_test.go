@@ -221,7 +221,7 @@ func (r *rig) start(s service) (id string) {
 	}
 	endpoint := &network.EndpointSettings{Aliases: []string{s.name}}
 	nets := &network.NetworkingConfig{}
-	if s.name != "" && len(s.networks) > 0 {
+	if s.name != "" && len(s.networks) > 0 && s.networks[0] != "bridge" { // the engine's own has no aliases
 		nets.EndpointsConfig = map[string]*network.EndpointSettings{s.networks[0]: endpoint}
 	}
 	got, err := r.docker.ContainerCreate(r.Context(), &container.Config{Image: r.image, Cmd: s.cmd, Labels: labels}, h, nets, nil, "")
@@ -272,11 +272,11 @@ func (r *rig) inspect(id string) container.InspectResponse {
 	return got
 }
 
-// address is a container's address in a network, and addresses all that it has.
+// address is a container's address in a network.
 func (r *rig) address(id, network string) string {
 	r.Helper()
-	for _, n := range r.inspect(id).NetworkSettings.Networks {
-		if n.NetworkID == network {
+	for name, n := range r.inspect(id).NetworkSettings.Networks {
+		if n.NetworkID == network || name == network {
 			return n.IPAddress
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/discompose/discompose/agent"
@@ -38,6 +39,7 @@ type Manager struct {
 
 	mu      sync.Mutex
 	started bool
+	stale   bool // the rules are behind the addresses
 	start   agent.NetStart
 	edges   []*edge
 	spaces  map[uint64]*space
@@ -45,6 +47,8 @@ type Manager struct {
 	cuts    map[string]*cut
 	lastCut int
 	direct  map[string]map[string]bool // container → ids of faults that it cannot be reached for
+
+	waiting atomic.Int64 // changes of addresses that are about to be taken in
 }
 
 // member is one running container of the project.
@@ -65,7 +69,14 @@ type edge struct {
 	guarding bool             // nothing goes past the proxy: the link has toxics, or is down
 	totals   map[string]int64 // counters of namespaces that are gone
 	resets   []agent.LinkReset
-	unrouted string
+	unrouted []string // what could not be routed, and why
+}
+
+// note keeps why something is not routed, once.
+func (e *edge) note(why string) {
+	if !slices.Contains(e.unrouted, why) {
+		e.unrouted = append(e.unrouted, why)
+	}
 }
 
 func (e *edge) counter(what string) string { return fmt.Sprintf("%s-%d", what, e.index) }
@@ -174,17 +185,28 @@ func (m *Manager) openSpace(ns nsFile) (*space, error) {
 	ready := make(chan struct{}) // the watch may tell of addresses before s is set
 	s, err := openSpace(ns.File, ns.inode, tableName(m.start.Run), func(add bool, p netip.Prefix, loop bool) {
 		<-ready
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.spaces[s.inode] != s || !s.take(add, p, loop) {
-			return
-		}
-		if err := m.render(); err != nil {
-			m.o.Log(err.Error())
-		}
+		m.address(s, add, p, loop)
 	})
 	close(ready)
 	return s, err
+}
+
+// address takes in a change of a namespace's addresses. Where more are waiting the last of them renders: when an environment
+// starts, they come faster than the kernel takes rules.
+func (m *Manager) address(s *space, add bool, p netip.Prefix, loop bool) {
+	m.waiting.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last := m.waiting.Add(-1) == 0
+	if m.spaces[s.inode] == s && s.take(add, p, loop) {
+		m.stale = true
+	}
+	if !last || !m.stale {
+		return
+	}
+	if err := m.render(); err != nil && m.ctx.Err() == nil {
+		m.o.Log(err.Error())
+	}
 }
 
 // tableName carries the run, so that a sweep knows whose a table is.
@@ -197,12 +219,12 @@ func (m *Manager) enter(s *space, x *member) {
 			continue
 		}
 		if other := s.twin(e); other != nil {
-			e.unrouted = fmt.Sprintf("%s shares its network namespace: its connections go through %s", x.name, other.Name)
+			e.note(fmt.Sprintf("%s shares its network namespace: its connections go through %s", x.name, other.Name))
 			continue
 		}
 		at, err := e.link.Attach(m.ctx, sockets{s.ns})
 		if err != nil {
-			e.unrouted = fmt.Sprintf("%s: %v", x.name, err)
+			e.note(fmt.Sprintf("%s: %v", x.name, err))
 			m.o.Log("route " + e.Name + ": " + err.Error())
 			continue
 		}
@@ -244,6 +266,7 @@ func (m *Manager) leave(x *member) {
 
 // remove takes a container out. The caller holds mu.
 func (m *Manager) remove(x *member) {
+	m.noteUnrouted()
 	delete(m.members, x.id)
 	delete(m.direct, x.id) // its addresses are gone, so nothing goes there; when it starts again it can be reached
 	delete(x.space.members, x.id)
@@ -298,8 +321,32 @@ func (m *Manager) peers(names []string, but string) []*member {
 			out = append(out, x)
 		}
 	}
-	slices.SortFunc(out, func(a, b *member) int { return strings.Compare(a.name+a.id, b.name+b.id) })
+	slices.SortFunc(out, byName)
 	return out
+}
+
+// noteUnrouted notes what is not routed. It is asked late, in a report or when a container goes: while one starts, its
+// addresses come one by one. The caller holds mu.
+func (m *Manager) noteUnrouted() {
+	for _, s := range m.spaces {
+		m.noteUnroutedIn(s)
+	}
+}
+
+func (m *Manager) noteUnroutedIn(s *space) {
+	for _, e := range m.entriesOf(s) {
+		for _, x := range m.members {
+			if x.who != e.To {
+				continue
+			}
+			switch {
+			case x.space == s:
+				e.note(fmt.Sprintf("%s shares its network namespace with %s", x.name, e.From))
+			case (!s.loop6 || s.entries[e].port6 == 0) && slices.ContainsFunc(x.space.shared(s), netip.Addr.Is6):
+				e.note(fmt.Sprintf("%s has no ::1: its connections over IPv6 go past the proxy", e.From))
+			}
+		}
+	}
 }
 
 // changed is told of every change that came through Toxiproxy's API, after it took effect.
@@ -342,23 +389,21 @@ func (m *Manager) guard(e *edge, on bool) {
 		if s.entries[e] == nil {
 			continue
 		}
-		n, err := destroy(s.ns, m.serverAddrs(e, s), uint16(e.Port), []uint16{s.entries[e].port4, s.entries[e].port6}) //nolint:gosec // a port
+		past, early, err := destroy(s.ns, m.serverAddrs(e, s), uint16(e.Port)) //nolint:gosec // a port
 		if err != nil {
 			m.o.Log(fmt.Sprintf("close connections past %s: %v", e.Name, err))
 		}
-		if n == 0 {
-			continue
-		}
-		reset := agent.LinkReset{Link: e.Name, Count: n, Why: m.whyPast(e), At: bootTime()}
-		e.resets = append(e.resets, reset)
-		m.o.Emit(agent.EventReset, reset)
+		m.reset(e, early, "opened before the link was routed")
+		m.reset(e, past, fmt.Sprintf("opened past the proxy while %s could not be reached", e.To))
 	}
 }
 
-// whyPast says how connections came to be that do not go through the proxy. The caller holds mu.
-func (m *Manager) whyPast(e *edge) string {
-	if m.start.Attached && m.count(e, counterDirect) == 0 {
-		return "opened before the link was routed"
+// reset tells of connections that the guard closed. The caller holds mu.
+func (m *Manager) reset(e *edge, n int, why string) {
+	if n == 0 {
+		return
 	}
-	return fmt.Sprintf("opened past the proxy while %s could not be reached", e.To)
+	x := agent.LinkReset{Link: e.Name, Count: n, Why: why, At: bootTime()}
+	e.resets = append(e.resets, x)
+	m.o.Emit(agent.EventReset, x)
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/docker/docker/client"
-	"golang.org/x/sys/unix"
 
 	"github.com/discompose/discompose/agent"
 )
@@ -152,28 +151,23 @@ func (m *Manager) counts() (map[string]int64, error) {
 	return out, errors.Join(errs...)
 }
 
-// count is one counter of a link, over all namespaces. The caller holds mu.
-func (m *Manager) count(e *edge, what string) int64 {
-	counts, err := m.counts()
-	if err != nil {
-		m.o.Log(err.Error())
-	}
-	return e.totals[what] + counts[e.counter(what)]
-}
-
 // Reports tells what every link did, sorted by name.
 func (m *Manager) Reports() ([]agent.LinkReport, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.started {
+		return nil, errNotStarted
+	}
 	counts, err := m.counts()
 	if err != nil {
 		return nil, err
 	}
+	m.noteUnrouted()
 	out := make([]agent.LinkReport, 0, len(m.edges))
 	for _, e := range m.edges {
 		sum := func(what string) int64 { return e.totals[what] + counts[e.counter(what)] }
 		out = append(out, agent.LinkReport{
-			Edge: e.Edge, State: e.link.Snapshot(), Clients: e.clients, Unrouted: e.unrouted, Resets: slices.Clone(e.resets),
+			Edge: e.Edge, State: e.link.Snapshot(), Clients: e.clients, Unrouted: strings.Join(e.unrouted, "; "), Resets: slices.Clone(e.resets),
 			Redirects: sum(counterRedirect), Direct: sum(counterDirect), Early: sum(counterEarly),
 			Guarded: sum(counterGuarded), Passed: sum(counterPassed), Arrived: sum(counterArrived),
 		})
@@ -187,9 +181,9 @@ func (m *Manager) Connections() ([]agent.Connection, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	owners := map[string]*member{}
-	for _, x := range m.members {
-		for _, a := range x.space.addrs() {
-			owners[a.String()] = x
+	for _, s := range m.spaces {
+		for _, a := range s.addrs() {
+			owners[a.String()] = membersOf(s)[0]
 		}
 	}
 	found := map[agent.Connection]int{}
@@ -204,12 +198,11 @@ func (m *Manager) Connections() ([]agent.Connection, error) {
 		}
 		for _, c := range list {
 			to := owners[c.remote.Addr().String()]
-			if to == nil || to.space == s || listening[c.local.Port()] { // the server's end of it is the same connection
+			// The server's end of it is the same connection, and so is the proxy's own.
+			if to == nil || to.space == s || listening[c.local.Port()] || c.mark == markOwn {
 				continue
 			}
-			for _, x := range membersOf(s)[:1] {
-				found[agent.Connection{From: x.who, To: to.who, Port: int(c.remote.Port())}]++
-			}
+			found[agent.Connection{From: membersOf(s)[0].who, To: to.who, Port: int(c.remote.Port())}]++
 		}
 	}
 	out := make([]agent.Connection, 0, len(found))
@@ -269,15 +262,13 @@ func (a *answer) Write(p []byte) (int, error) {
 // Probe tells which of the network capabilities this host has, by trying in a namespace of its own.
 func Probe() (has []string, missing map[string]string) {
 	missing = map[string]string{}
-	err := inNew(func() error { return tryRules() })
+	err := inNew(tryRules)
 	for _, c := range []string{"packets", "links"} {
 		if err != nil {
-			missing[c] = fmt.Sprintf("nftables in a network namespace: %v; the kernel needs nf_tables, nft_nat, nft_redir and nft_ct (5.2 or later)", err)
+			missing[c] = fmt.Sprintf("nftables in a network namespace: %v; the kernel needs nf_tables, nft_nat, nft_redir, nft_ct and nf_conntrack_netlink (5.2 or later)", err)
 			continue
 		}
 		has = append(has, c)
 	}
 	return has, missing
 }
-
-var _ = unix.AF_INET

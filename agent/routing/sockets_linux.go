@@ -9,7 +9,10 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/mdlayher/netlink"
+	"github.com/google/nftables/expr"
+	mdlayher "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,14 +26,12 @@ const (
 	diagIDOffset     = 4  // of struct inet_diag_sockid in inet_diag_msg
 	diagIDSize       = 48
 	tcpEstablished   = 1
-	tcpTimeWait      = 6
-	tcpNewSynRecv    = 12
 	tcpListen        = 10
 )
 
 // tcpSocket is one TCP socket of a namespace.
 type tcpSocket struct {
-	family, state byte
+	family        byte
 	local, remote netip.AddrPort
 	mark          uint32
 	id            []byte // struct inet_diag_sockid
@@ -38,7 +39,7 @@ type tcpSocket struct {
 
 // dump lists the TCP sockets of a namespace in one of the states.
 func dump(ns *os.File, states ...int) ([]tcpSocket, error) {
-	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
+	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
 	if err != nil {
 		return nil, fmt.Errorf("open socket diagnostics: %w", err)
 	}
@@ -52,7 +53,7 @@ func dump(ns *os.File, states ...int) ([]tcpSocket, error) {
 		req := make([]byte, diagReqSize)
 		req[0], req[1] = family, unix.IPPROTO_TCP
 		binary.NativeEndian.PutUint32(req[4:], mask)
-		msgs, err := c.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: req})
+		msgs, err := c.Execute(mdlayher.Message{Header: mdlayher.Header{Type: sockDiagByFamily, Flags: mdlayher.Request | mdlayher.Dump}, Data: req})
 		if err != nil {
 			return nil, fmt.Errorf("list sockets: %w", err)
 		}
@@ -70,7 +71,7 @@ func parseSocket(b []byte) (tcpSocket, bool) {
 		return tcpSocket{}, false
 	}
 	id := b[diagIDOffset : diagIDOffset+diagIDSize]
-	s := tcpSocket{family: b[0], state: b[1], id: slices.Clone(id)}
+	s := tcpSocket{family: b[0], id: slices.Clone(id)}
 	address := func(b []byte) netip.Addr {
 		if s.family == unix.AF_INET {
 			return netip.AddrFrom4([4]byte(b[:4]))
@@ -79,7 +80,7 @@ func parseSocket(b []byte) (tcpSocket, bool) {
 	}
 	s.local = netip.AddrPortFrom(address(id[4:20]), binary.BigEndian.Uint16(id))
 	s.remote = netip.AddrPortFrom(address(id[20:36]), binary.BigEndian.Uint16(id[2:]))
-	attrs, err := netlink.UnmarshalAttributes(b[diagMsgSize:])
+	attrs, err := mdlayher.UnmarshalAttributes(b[diagMsgSize:])
 	if err != nil {
 		return s, true
 	}
@@ -104,44 +105,87 @@ func listeningPorts(ns *os.File) (map[uint16]bool, error) {
 	return out, err
 }
 
-// destroy closes the connections of a namespace to a port of some addresses that go past the proxy with these listeners.
-// Both ends learn at once: the kernel sends a RST and gives the program ECONNABORTED.
-func destroy(ns *os.File, to []netip.Addr, port uint16, listeners []uint16) (closed int, err error) {
-	// SYN_SENT, FIN_WAIT and the like too: everything but CLOSE and LISTEN.
-	list, err := dump(ns, tcpEstablished, 2, 3, 4, 5, tcpTimeWait, 8, 9, 11, tcpNewSynRecv)
+// pair is the two ends of a connection as its client's program sees them.
+type pair struct{ local, remote netip.AddrPort }
+
+// destroy closes the connections of a namespace to a port of some addresses that go past the proxy, and tells how many of
+// them had been let past, and how many were there before. Both ends learn at once: the kernel sends a RST and gives the
+// program ECONNABORTED.
+func destroy(ns *os.File, to []netip.Addr, port uint16) (past, early int, err error) {
+	// SYN_SENT, FIN_WAIT and the like too: everything but TIME_WAIT, CLOSE and LISTEN.
+	list, err := dump(ns, tcpEstablished, 2, 3, 4, 5, 8, 9, 11)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	// A redirected socket still shows the server's address: its other end is one of the listener's connections.
-	proxied := map[netip.AddrPort]bool{}
-	for _, s := range list {
-		if slices.Contains(listeners, s.local.Port()) {
-			proxied[s.remote] = true
-		}
+	list = slices.DeleteFunc(list, func(s tcpSocket) bool {
+		return s.mark == markOwn || s.remote.Port() != port || !slices.Contains(to, s.remote.Addr())
+	})
+	if len(list) == 0 {
+		return 0, 0, nil
 	}
-	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
+	// A redirected socket shows the server's address, too: only conntrack knows where its packets go.
+	flows, err := tracked(ns)
 	if err != nil {
-		return 0, fmt.Errorf("open socket diagnostics: %w", err)
+		return 0, 0, err
+	}
+	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
+	if err != nil {
+		return 0, 0, fmt.Errorf("open socket diagnostics: %w", err)
 	}
 	defer c.Close() //nolint:errcheck // nothing is lost
 	var errs []error
 	for _, s := range list {
-		if s.mark == markOwn || proxied[s.local] || s.state == tcpTimeWait || s.remote.Port() != port || !slices.Contains(to, s.remote.Addr()) {
+		flow := flows[pair{s.local, s.remote}]
+		if flow.redirected {
 			continue
 		}
 		req := make([]byte, diagReqSize)
 		req[0], req[1] = s.family, unix.IPPROTO_TCP
 		copy(req[8:], s.id)
-		_, err := c.Execute(netlink.Message{Header: netlink.Header{Type: sockDestroy, Flags: netlink.Request | netlink.Acknowledge}, Data: req})
+		_, err := c.Execute(mdlayher.Message{Header: mdlayher.Header{Type: sockDestroy, Flags: mdlayher.Request | mdlayher.Acknowledge}, Data: req})
 		switch {
+		case err == nil && flow.mark == markDirect:
+			past++
 		case err == nil:
-			closed++
+			early++
 		case errors.Is(err, unix.ENOENT): // it has ended meanwhile
 		default:
 			errs = append(errs, fmt.Errorf("close connection %s to %s: %w", s.local, s.remote, err))
 		}
 	}
-	return closed, errors.Join(errs...)
+	return past, early, errors.Join(errs...)
+}
+
+// flow is what conntrack knows of a connection.
+type flow struct {
+	redirected bool // its packets go to the loopback
+	mark       uint32
+}
+
+// tracked lists the TCP connections that conntrack knows in a namespace.
+func tracked(ns *os.File) (map[pair]flow, error) {
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_NETFILTER) //nolint:gosec // a descriptor fits
+	if err != nil {
+		return nil, fmt.Errorf("open connection tracking: %w", err)
+	}
+	defer h.Close()
+	out := map[pair]flow{}
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		list, err := h.ConntrackTableList(netlink.ConntrackTable, family)
+		if err != nil {
+			return nil, fmt.Errorf("list tracked connections: %w", err)
+		}
+		for _, f := range list {
+			from, ok1 := netip.AddrFromSlice(f.Forward.SrcIP)
+			to, ok2 := netip.AddrFromSlice(f.Forward.DstIP)
+			if f.Forward.Protocol != unix.IPPROTO_TCP || !ok1 || !ok2 {
+				continue
+			}
+			ends := pair{netip.AddrPortFrom(from.Unmap(), f.Forward.SrcPort), netip.AddrPortFrom(to.Unmap(), f.Forward.DstPort)}
+			out[ends] = flow{f.Reverse.SrcIP.IsLoopback() && !to.IsLoopback(), f.Mark}
+		}
+	}
+	return out, nil
 }
 
 // inNew runs f on a thread in a network namespace that is made for it and ends with it.
@@ -171,13 +215,14 @@ func tryRules() error {
 	}
 	a := netip.MustParseAddr("192.0.2.1")
 	rules := map[string][]rule{
-		chainRoute:   {on().address(a, 1).port(80).count("n").redirect(8080)},
-		chainGuard:   {on().mark(markOwn).setCtMark(markOwn).accept(), on().address(a, 1).port(80).fresh().reset(false).drop()},
+		chainRoute:   {on().address(a, 1).port(80, 1).opening().count("n").redirect(8080)},
+		chainGuard:   {on().mark(markOwn).setCtMark(markOwn).accept(), on().address(a, 1).port(80, 1).reset(false).drop()},
 		chainProof:   {on().address(a, 1).ctMarkNot(markOwn).accept()},
 		chainCounts:  {on().address(a, 0).count("n").rule()},
-		chainArrived: {on().address(a, 0).port(80).opening().reopened().count("n").accept()},
-		chainCuts:    {on().address(a, 0).tcp().count("n").rejectTCP(), on().address(a, 0).rejectOther()},
+		chainArrived: {on().address(a, 0).port(80, 1).ctMarkNot(markArrived).count("n").accept()},
+		chainCuts:    {on().address(a, 0).tcp().rejectTCP(), on().address(a, 0).icmp(false, expr.CmpOpNeq, unreachable4).rejectOther()},
 	}
 	err = t.render(chainSpecs(), rules, []string{"n"})
-	return errors.Join(err, t.close())
+	_, terr := tracked(ns)
+	return errors.Join(err, terr, t.close())
 }

@@ -37,6 +37,14 @@ type entry struct {
 	port4, port6 uint16 // 0 where there is none
 }
 
+// port is where connections to an address enter.
+func (n *entry) port(to netip.Addr) uint16 {
+	if to.Is4() {
+		return n.port4
+	}
+	return n.port6
+}
+
 // in runs f on a thread that is in the namespace. What f opens stays there; f must not start goroutines that open more.
 func in(ns *os.File, f func() error) error {
 	runtime.LockOSThread()
@@ -45,8 +53,8 @@ func in(ns *os.File, f func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("open own network namespace: %w", err)
 	}
-	defer own.Close()                                                   //nolint:errcheck // opened to read
-	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil { //nolint:gosec // a descriptor fits
+	defer own.Close() //nolint:errcheck // opened to read
+	if err := enter(ns); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace: %w", err)
 	}
@@ -59,6 +67,17 @@ func in(ns *os.File, f func() error) error {
 	return err
 }
 
+// enter moves this thread. The file may be closed meanwhile, when the namespace is let go: its descriptor is not used then,
+// for it may be another file's already.
+func enter(ns *os.File) error {
+	raw, err := ns.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.Setns(int(fd), unix.CLONE_NEWNET) }) //nolint:gosec // a descriptor fits
+	return errors.Join(err, cerr)
+}
+
 // inodeOf identifies a namespace.
 func inodeOf(f *os.File) (uint64, error) {
 	var st unix.Stat_t
@@ -68,7 +87,8 @@ func inodeOf(f *os.File) (uint64, error) {
 	return st.Ino, nil
 }
 
-// openSpace makes the table of a namespace and begins to watch its addresses; onChange is told of each change until done.
+// openSpace makes the table of a namespace and begins to watch its addresses. Those that it has now are known when it
+// returns; onChange is told of each change from then on, until done.
 func openSpace(ns *os.File, inode uint64, tableName string, onChange func(add bool, p netip.Prefix, loop bool)) (*space, error) {
 	s := &space{inode: inode, ns: ns, members: map[string]*member{}, entries: map[*edge]*entry{}, done: make(chan struct{})}
 	var err error
@@ -78,28 +98,54 @@ func openSpace(ns *os.File, inode uint64, tableName string, onChange func(add bo
 	updates := make(chan netlink.AddrUpdate, 16)
 	handle := netns.NsHandle(ns.Fd()) //nolint:gosec // a descriptor fits
 	err = netlink.AddrSubscribeWithOptions(updates, s.done, netlink.AddrSubscribeOptions{
-		Namespace: &handle, ListExisting: true, ErrorCallback: func(error) {}, // the namespace ends, or the process does
+		Namespace: &handle, ErrorCallback: func(error) {}, // the namespace ends, or the process does
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("watch addresses: %w", err), s.table.close())
 	}
 	go func() {
 		for u := range updates {
-			if p, loop, ok := prefixOf(u); ok {
+			if p, loop, ok := prefixOf(u.LinkAddress); ok {
 				onChange(u.NewAddr, p, loop)
 			}
 		}
 	}()
+	if err := s.list(handle); err != nil { // after the watch has begun, so that none is missed
+		close(s.done)
+		return nil, errors.Join(err, s.table.close())
+	}
 	return s, nil
 }
 
-func prefixOf(u netlink.AddrUpdate) (p netip.Prefix, loop, ok bool) {
-	a, ok := netip.AddrFromSlice(u.LinkAddress.IP)
+// list takes in the addresses that the namespace has now.
+func (s *space) list(handle netns.NsHandle) error {
+	h, err := netlink.NewHandleAt(handle, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	defer h.Close()
+	list, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range list {
+		if a.IPNet == nil {
+			continue
+		}
+		if p, loop, ok := prefixOf(*a.IPNet); ok {
+			s.take(true, p, loop)
+		}
+	}
+	return nil
+}
+
+func prefixOf(n net.IPNet) (p netip.Prefix, loop, ok bool) {
+	a, ok := netip.AddrFromSlice(n.IP)
 	if !ok {
 		return p, false, false
 	}
 	a = a.Unmap()
-	ones, _ := u.LinkAddress.Mask.Size()
+	ones, _ := n.Mask.Size()
 	return netip.PrefixFrom(a, ones), a.IsLoopback(), !a.IsLinkLocalUnicast()
 }
 
@@ -252,7 +298,7 @@ func (n sockets) Original(c *net.TCPConn) (to netip.AddrPort, err error) {
 	return to, errors.Join(err, cerr)
 }
 
-// once makes sure that an attachment is closed in the background exactly once.
+// closeSoon closes an attachment in the background, within a time.
 func closeSoon(wg *sync.WaitGroup, a *proxy.Attachment, within time.Duration) {
 	wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), within) //nolint:forbidigo // outlives whatever ended the namespace

@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -33,6 +35,7 @@ type chainSpec struct {
 // table is the nftables table of one namespace. It is not safe for concurrent use.
 type table struct {
 	conn     *nftables.Conn
+	raw      *netlink.Conn // below conn
 	t        *nftables.Table
 	owned    bool // it vanishes with conn
 	chains   map[string]*nftables.Chain
@@ -42,7 +45,10 @@ type table struct {
 
 // openTable makes the table of a namespace, given as a descriptor of it. A table of that name that somebody left there is
 // replaced.
-func openTable(ns *os.File, name string) (*table, error) {
+func openTable(ns *os.File, name string) (*table, error) { return openTableBy(ns, name, ownTable) }
+
+// openTableBy is openTable with another way to make an owned table.
+func openTableBy(ns *os.File, name string, own func(*netlink.Conn, string) error) (*table, error) {
 	var raw *netlink.Conn
 	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.Fd())), nftables.AsLasting(), //nolint:gosec // a descriptor fits
 		nftables.WithSockOptions(func(c *netlink.Conn) error { raw = c; return nil }))
@@ -50,24 +56,24 @@ func openTable(ns *os.File, name string) (*table, error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	t := &table{
-		conn: conn, t: &nftables.Table{Family: nftables.TableFamilyINet, Name: name},
+		conn: conn, raw: raw, t: &nftables.Table{Family: nftables.TableFamilyINet, Name: name},
 		chains: map[string]*nftables.Chain{}, rules: map[string][]string{}, counters: map[string]bool{},
 	}
-	if err := t.create(raw); err != nil {
+	if err := t.create(own); err != nil {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
 	return t, nil
 }
 
 // create makes the table, owned by the socket where the kernel knows that.
-func (t *table) create(raw *netlink.Conn) error {
+func (t *table) create(own func(*netlink.Conn, string) error) error {
 	conn := t.conn
 	conn.AddTable(t.t) // so that the deletion below finds one
 	conn.DelTable(t.t)
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("delete table %s: %w", t.t.Name, err)
 	}
-	err := ownTable(raw, t.t.Name)
+	err := own(t.raw, t.t.Name)
 	t.owned = err == nil
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12: the sweep finds it by its name
 		conn.AddTable(t.t)
@@ -109,8 +115,9 @@ func ownTable(c *netlink.Conn, name string) error {
 
 // render gives each chain the rules that are wanted, in one transaction, and makes counters that are new. Chains that have
 // them already are left alone; one whose rules are only to be added to is added to, because taking rules away costs the
-// kernel some 12 ms and adding costs less than one.
+// kernel some 12 ms and adding costs less than one. After an error nothing has changed.
 func (t *table) render(chains []chainSpec, want map[string][]rule, counters []string) error {
+	hadChains, hadCounters := maps.Clone(t.chains), maps.Clone(t.counters)
 	changed := map[string][]string{}
 	for _, spec := range chains {
 		rules := want[spec.name]
@@ -141,7 +148,8 @@ func (t *table) render(chains []chainSpec, want map[string][]rule, counters []st
 	if len(changed) == 0 {
 		return nil
 	}
-	if err := t.conn.Flush(); err != nil {
+	if err := t.flush(); err != nil {
+		t.chains, t.counters = hadChains, hadCounters
 		return fmt.Errorf("write rules of table %s: %w", t.t.Name, err)
 	}
 	for name, texts := range changed {
@@ -149,6 +157,31 @@ func (t *table) render(chains []chainSpec, want map[string][]rule, counters []st
 	}
 	return nil
 }
+
+// answersWithin bounds the wait for the kernel's answers, which are there when it has taken what was sent: fewer than the
+// library waits for come when it runs out of memory.
+const answersWithin = 5 * time.Second
+
+// flush sends what is queued. The library stops at the first error: what answers are left would be taken for those to the
+// next request.
+func (t *table) flush() error {
+	wait := func(d time.Duration) { _ = t.raw.SetReadDeadline(time.Now().Add(d)) } // fails on a closed socket only
+	wait(answersWithin)
+	err := t.conn.Flush()
+	if err != nil {
+		wait(10 * time.Millisecond)
+		for range maxAnswers {
+			if _, rerr := t.raw.Receive(); errors.Is(rerr, os.ErrDeadlineExceeded) || errors.Is(rerr, os.ErrClosed) {
+				break
+			}
+		}
+	}
+	_ = t.raw.SetReadDeadline(time.Time{}) // as above
+	return err
+}
+
+// maxAnswers bounds how many answers are thrown away.
+const maxAnswers = 100_000
 
 func (t *table) chain(s chainSpec) *nftables.Chain {
 	if c := t.chains[s.name]; c != nil {

@@ -89,8 +89,9 @@ func (m *Manager) watch() error {
 		return errors.Join(fmt.Errorf("watch cgroups in %s: %w", m.paths.containers, err), f.Close())
 	}
 	context.AfterFunc(m.ctx, func() { _ = f.Close() }) // ends the read below
+	since := time.Now()                                // of the engine's clock: it is on this host
 	m.work.Go(func() { m.follow(f) })
-	m.work.Go(m.followEvents)
+	m.work.Go(func() { m.followEvents(since) })
 	return nil
 }
 
@@ -221,15 +222,21 @@ func (m *Manager) adoptByEngine(ctx context.Context, x *member) {
 	if err != nil || got.State == nil || got.State.Pid <= 0 {
 		return // it has ended meanwhile
 	}
-	if ns, ok := m.paths.namespace(got.State.Pid); ok && m.paths.owns(got.State.Pid, x.id) {
+	if !m.paths.owns(got.State.Pid, x.id) {
+		return
+	}
+	if ns, ok := m.paths.namespace(got.State.Pid); ok {
 		x.pid = got.State.Pid
 		m.adopt(x, ns, true)
 	}
 }
 
 // followEvents joins containers whose cgroup was made elsewhere, which the watch does not see.
-func (m *Manager) followEvents() {
-	messages, errs := m.o.Docker.Events(m.ctx, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("event", "start"))})
+func (m *Manager) followEvents(since time.Time) {
+	messages, errs := m.o.Docker.Events(m.ctx, events.ListOptions{
+		Since:   strconv.FormatInt(since.Unix(), 10), // those meanwhile come too
+		Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("event", "start")),
+	})
 	for {
 		select {
 		case e := <-messages:

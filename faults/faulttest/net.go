@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -31,7 +30,7 @@ func place(b *box, i int) faults.Endpoint {
 	key := networkKeys()[i]
 	e := faults.Endpoint{Network: "id-" + key, Name: "fake_" + key, Key: key, Aliases: []string{b.service()}}
 	if b.running {
-		e.Addresses = []string{netip.AddrFrom4([4]byte{10, 0, byte(i), b.number}).String()}
+		e.Addresses = []string{fmt.Sprintf("10.0.%d.%d", i, b.number)}
 	}
 	e.Raw, _ = json.Marshal(map[string]any{"aliases": e.Aliases}) // of strings: it cannot fail
 	return e

@@ -21,7 +21,6 @@ type Wire struct {
 	Idle        int64   // connections that stay open and say nothing
 	Bypassed    bool    // its toxics are listed and its traffic goes past them
 	Uncounted   bool    // nobody counts the connections that it refuses
-	Clogged     bool    // what a toxic held when it was removed stays in the proxy, for the receiver does not read
 }
 
 // WireState is what a fault may change of a link and must give back.
@@ -132,7 +131,6 @@ type wire struct {
 	closed            map[faults.LinkClosed]float64 // with Count 0
 	accepted, refused float64
 	up, down          wireFlow
-	clog              int64 // bytes
 }
 
 // wireToxic is a toxic and what it did.
@@ -164,9 +162,6 @@ func (x *wire) drop(name string) {
 		return
 	}
 	t := x.toxics[i]
-	if x.Clogged {
-		x.clog += 4096
-	}
 	x.toxics = slices.Delete(x.toxics, i, i+1)
 	if s := t.state(0); s.Acted > 0 {
 		s.Active = false
@@ -290,12 +285,12 @@ func (x *wire) state() faults.LinkState {
 
 // shown is one direction. What is still on its way through the chain is no sample yet.
 func (x *wire) shown(stream string, size int64) faults.LinkFlow {
-	f, held := x.flow(stream), x.clog
+	f := x.flow(stream)
 	s := faults.LinkFlow{Since: f.since}
 	if slices.ContainsFunc(x.toxics, func(t *wireToxic) bool { return t.Stream == stream }) {
 		median, most := x.residence(stream, size)
 		inside := x.Connections * most.Seconds()
-		held += int64(inside * float64(size))
+		s.Held = int64(inside * float64(size))
 		s.Chained = x.Idle + int64(inside)
 		s.Samples = int(max(0, f.samples-inside))
 		if s.Samples > 0 {
@@ -305,9 +300,6 @@ func (x *wire) shown(stream string, size int64) faults.LinkFlow {
 		if s.BusyTime > 0 {
 			s.Rate = float64(s.BusyBytes) / s.BusyTime.Seconds()
 		}
-	}
-	if s.Held = held; x.clog > 0 {
-		s.Chained++
 	}
 	return s
 }

@@ -61,7 +61,7 @@ const (
 func NewWorld(version int, boxes ...Box) *World {
 	w := &World{version: version, boxes: map[string]*box{}, wires: map[string]*wire{}, cuts: map[string]*cut{}, lastPID: 1000}
 	for i, b := range boxes {
-		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}, out: map[string]bool{}, number: byte(i + 2)}
+		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}, out: map[string]bool{}, number: i + 2}
 		w.start(w.boxes[b.ID], time.Now())
 	}
 	return w
@@ -172,7 +172,7 @@ type box struct {
 	pending                     string    // a signal that waits for the thaw
 	holds                       map[string]string
 	out                         map[string]bool // networks that it was taken out of, by key
-	number                      byte            // last of its addresses
+	number                      int             // last of its addresses
 	cg                          cgroups
 }
 
