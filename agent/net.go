@@ -61,8 +61,8 @@ type HTTPResponse struct {
 	Body   []byte `json:"body,omitempty"`
 }
 
-// Direct says that a container cannot be reached for now, by a fault: while any id is on, new connections to it are not
-// redirected, on links without a toxic.
+// Direct says that a fault ends a container's program: while any id is on, and its port is closed, new connections to it
+// are not redirected, on links without a toxic.
 type Direct struct {
 	ID        string `json:"id"` // the record's id
 	Container string `json:"container"`

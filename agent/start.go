@@ -228,15 +228,16 @@ func start(ctx context.Context, docker *client.Client, s spec) (conn *Conn, id s
 	if err != nil {
 		return nil, "", err
 	}
+	made := id // the results are cleared by the time the deferred function runs
 	defer func() {
 		if err == nil {
 			return
 		}
 		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		rerr := docker.ContainerRemove(rctx, id, container.RemoveOptions{Force: true})
+		rerr := docker.ContainerRemove(rctx, made, container.RemoveOptions{Force: true})
 		if rerr != nil && !errdefs.IsNotFound(rerr) && !errdefs.IsConflict(rerr) {
-			err = errors.Join(err, fmt.Errorf("remove container %s: %w", short(id), rerr))
+			err = errors.Join(err, fmt.Errorf("remove container %s: %w", short(made), rerr))
 		}
 	}()
 	for _, n := range s.networks[min(1, len(s.networks)):] {

@@ -68,62 +68,23 @@ func siblingPort(env map[string]string, key string) int {
 // registry, and where the protocol has none there its servers' own documentation.
 func schemePort(scheme string) int {
 	scheme = strings.ToLower(scheme)
+	if port, whole := map[string]int{
+		"redis+sentinel": 26379,
+		"mongodb+srv":    0, // the port is in DNS
+	}[scheme]; whole {
+		return port
+	}
 	base, _, _ := strings.Cut(scheme, "+") // postgresql+asyncpg
-	switch scheme {
-	case "redis+sentinel":
-		return 26379
-	case "mongodb+srv":
-		return 0 // the port is in DNS
-	}
-	switch base {
-	case "http", "ws":
-		return 80
-	case "https", "wss":
-		return 443
-	case "postgres", "postgresql", "pgsql":
-		return 5432
-	case "mysql", "mysql2", "mysqlx", "mariadb":
-		return 3306
-	case "redis", "rediss", "valkey":
-		return 6379
-	case "mongodb":
-		return 27017
-	case "amqp":
-		return 5672
-	case "amqps":
-		return 5671
-	case "nats":
-		return 4222
-	case "mqtt":
-		return 1883
-	case "mqtts":
-		return 8883
-	case "sqlserver", "mssql":
-		return 1433
-	case "oracle":
-		return 1521
-	case "clickhouse":
-		return 9000
-	case "cassandra":
-		return 9042
-	case "bolt", "neo4j":
-		return 7687
-	case "memcached":
-		return 11211
-	case "ldap":
-		return 389
-	case "ldaps":
-		return 636
-	case "smtp":
-		return 25
-	case "smtps":
-		return 465
-	case "ftp":
-		return 21
-	case "ssh", "sftp":
-		return 22
-	}
-	return 0
+	return map[string]int{
+		"http": 80, "ws": 80, "https": 443, "wss": 443,
+		"postgres": 5432, "postgresql": 5432, "pgsql": 5432,
+		"mysql": 3306, "mysql2": 3306, "mysqlx": 3306, "mariadb": 3306,
+		"redis": 6379, "rediss": 6379, "valkey": 6379, "memcached": 11211,
+		"mongodb": 27017, "cassandra": 9042, "clickhouse": 9000, "bolt": 7687, "neo4j": 7687,
+		"sqlserver": 1433, "mssql": 1433, "oracle": 1521,
+		"amqp": 5672, "amqps": 5671, "nats": 4222, "mqtt": 1883, "mqtts": 8883,
+		"ldap": 389, "ldaps": 636, "smtp": 25, "smtps": 465, "ftp": 21, "ssh": 22, "sftp": 22,
+	}[base]
 }
 
 func portOf(text string) int {

@@ -25,7 +25,7 @@ type Observation struct {
 const sampleEvery = 100 * time.Millisecond
 
 // Observe lists the TCP connections that are open between the containers of a running project, at any of the samples taken
-// within the window. It starts an agent beside the project for that long, changes nothing in it, and leaves nothing. say
+// within the window. It starts an agent beside the project for that long, which routes nothing and leaves nothing. say
 // is told, in one line each, what takes time. Errors: compose.ErrNotReady where the project has no container,
 // agent.ErrBusy where a run works on it, agent.ErrRefused where the engine allows no agent.
 func Observe(ctx context.Context, project string, window time.Duration, say func(string)) (o Observation, err error) {

@@ -42,11 +42,13 @@ func TestSamplesKeepEveryConnectionAndTheMostOfEach(t *testing.T) {
 func TestSamplesEndWithTheirContext(t *testing.T) {
 	why := errors.New("the user has left")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	for name, list := range map[string]func() ([]agent.Connection, error){
-		"between two samples":     func() ([]agent.Connection, error) { cancel(why); return nil, nil },
-		"in the middle of a call": func() ([]agent.Connection, error) { cancel(why); return nil, ctx.Err() },
-	} {
-		if _, err := sample(ctx, time.Hour, list); !errors.Is(err, why) {
+	defer cancel(nil)
+	for name, asked := range map[string]error{"between two samples": nil, "in the middle of a call": context.Canceled} {
+		_, err := sample(ctx, time.Hour, func() ([]agent.Connection, error) {
+			cancel(why)
+			return []agent.Connection{{From: "web", To: "db", Port: 1, Count: 1}}, asked
+		})
+		if !errors.Is(err, why) {
 			t.Errorf("%s: error is %v, want the cause", name, err)
 		}
 	}

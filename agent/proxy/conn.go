@@ -63,15 +63,13 @@ func (l *Link) serve(a *Attachment, client *net.TCPConn) {
 	l.dialling.Add(1)
 	server, err := l.dial(c)
 	l.dialling.Add(-1)
-	select {
-	case <-c.closed: // by the link, meanwhile: the server, if it answered, learns it from join
-		if err != nil {
-			return
-		}
-	default:
-	}
 	if err != nil {
-		l.dialFailed.Add(1)
+		l.dialFailed.Add(1) // one that was given up too: it may have reached the server
+		select {
+		case <-c.closed: // by the link, meanwhile: the server, if it answered, learns it from join
+			return
+		default:
+		}
 		how := l.opts.OnDialError(err)
 		l.closedBy("dial", "dial", how.String())
 		if how == FIN {

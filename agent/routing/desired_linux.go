@@ -116,20 +116,16 @@ func (m *Manager) serverAddrs(e *edge, from *space) []netip.Addr {
 }
 
 // past reports whether new connections of a link to one server are to go past the proxy, so that connect() tells what it
-// would tell without discompose: the server cannot be reached by a fault, and the link has no toxic that would have to act.
+// would tell without discompose: a fault has closed the server's port or cut the two apart, and the link has no toxic that
+// would have to act.
 func (m *Manager) past(e *edge, from *space, to *member) bool {
 	if e.guarding {
 		return false
 	}
-	if len(m.direct[to.id]) > 0 {
+	if m.silent[door{to.id, uint16(e.Port)}] { //nolint:gosec // a port
 		return true
 	}
-	for _, x := range from.members {
-		if len(m.direct[x.id]) > 0 || m.cutBetween(x, to) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(membersOf(from), func(x *member) bool { return m.cutBetween(x, to) })
 }
 
 // cutBetween reports whether a cut stops packets between two members, in any direction.

@@ -144,7 +144,7 @@ func TestAContainerWithACgroupElsewhereIsArmedLate(t *testing.T) {
 	const link = "web->db:7000"
 	r.route(link)
 	db := r.server("db", lan)
-	web := r.start(service{name: "web", networks: []string{lan}, parent: "/discompose-test-" + r.run, cmd: []string{"loop", r.address(db, lan) + ":7000"}})
+	web := r.start(service{name: "web", networks: []string{lan}, parent: "/", cmd: []string{"loop", r.address(db, lan) + ":7000"}})
 	r.eventually("it is armed", func() bool { return len(r.armed(web)) == 1 })
 	if a := r.armed(web)[0]; !a.Late {
 		t.Errorf("armed %+v, want late: the watch does not see its cgroup", a)

@@ -46,7 +46,8 @@ type Manager struct {
 	members map[string]*member
 	cuts    map[string]*cut
 	lastCut int
-	direct  map[string]map[string]bool // container → ids of faults that it cannot be reached for
+	direct  map[string]map[string]bool // container → ids of faults that end its program
+	silent  map[door]bool              // its ports that are closed
 
 	waiting atomic.Int64 // changes of addresses that are about to be taken in
 }
@@ -94,7 +95,7 @@ func (c *cut) counter(what string) string { return fmt.Sprintf("cut-%s-%d", what
 func NewManager(ctx context.Context, o Options) *Manager {
 	m := &Manager{
 		o: o, spaces: map[uint64]*space{}, members: map[string]*member{},
-		cuts: map[string]*cut{}, direct: map[string]map[string]bool{},
+		cuts: map[string]*cut{}, direct: map[string]map[string]bool{}, silent: map[door]bool{},
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	m.api.Own = isOwn
@@ -105,25 +106,10 @@ func NewManager(ctx context.Context, o Options) *Manager {
 
 // Start opens the links, arms the project's running containers, and watches for new ones.
 func (m *Manager) Start(ctx context.Context, s agent.NetStart) error {
-	m.mu.Lock()
-	if m.started {
-		m.mu.Unlock()
-		return errors.New("start routing: it has been started")
+	err := m.open(s) //nolint:contextcheck // links outlive this call
+	if err != nil {
+		return err
 	}
-	m.started, m.start = true, s
-	for i, x := range s.Links {
-		e := &edge{Edge: x, index: i, totals: map[string]int64{}}
-		var err error
-		e.link, err = proxy.Open(m.ctx, proxy.Options{Name: x.Name, Upstream: fmt.Sprintf("%s:%d", x.To, x.Port), Seed: uint64(s.Seed)}) //nolint:gosec,contextcheck // any bits are a seed; a link outlives this call
-		if err != nil {
-			m.mu.Unlock()
-			return err
-		}
-		m.edges = append(m.edges, e)
-		m.api.Add(e.link)
-	}
-	m.mu.Unlock()
-	var err error
 	if m.paths, err = findPaths("/proc", "/sys/fs/cgroup"); err != nil {
 		return err
 	}
@@ -131,6 +117,27 @@ func (m *Manager) Start(ctx context.Context, s agent.NetStart) error {
 		return err
 	}
 	return m.adoptRunning(ctx)
+}
+
+// open makes the links.
+func (m *Manager) open(s agent.NetStart) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.started {
+		return errors.New("start routing: it has been started")
+	}
+	m.started, m.start = true, s
+	for i, x := range s.Links {
+		e := &edge{Edge: x, index: i, totals: map[string]int64{}}
+		var err error
+		e.link, err = proxy.Open(m.ctx, proxy.Options{Name: x.Name, Upstream: fmt.Sprintf("%s:%d", x.To, x.Port), Seed: uint64(s.Seed)}) //nolint:gosec // any bits are a seed
+		if err != nil {
+			return err
+		}
+		m.edges = append(m.edges, e)
+		m.api.Add(e.link)
+	}
+	return nil
 }
 
 // Close ends everything: rules, listeners, connections. It returns the first problems, joined.
@@ -210,7 +217,7 @@ func (m *Manager) address(s *space, add bool, p netip.Prefix, loop bool) {
 }
 
 // tableName carries the run, so that a sweep knows whose a table is.
-func tableName(run string) string { return "discompose_" + run }
+func tableName(run string) string { return prefix + run }
 
 // enter opens the listeners of the links whose client x is. Two links of one namespace to one port are one: the first has it.
 func (m *Manager) enter(s *space, x *member) {
@@ -268,7 +275,6 @@ func (m *Manager) leave(x *member) {
 func (m *Manager) remove(x *member) {
 	m.noteUnrouted()
 	delete(m.members, x.id)
-	delete(m.direct, x.id) // its addresses are gone, so nothing goes there; when it starts again it can be reached
 	delete(x.space.members, x.id)
 	if len(x.space.members) > 0 {
 		return

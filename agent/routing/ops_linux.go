@@ -110,22 +110,6 @@ func (m *Manager) CutState(id string) (agent.CutCount, error) {
 	return agent.CutCount{Active: true, In: sum(counterIn), Out: sum(counterOut)}, nil
 }
 
-// SetDirect notes that a container cannot be reached for now, or can be again.
-func (m *Manager) SetDirect(d agent.Direct) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	ids := m.direct[d.Container]
-	switch {
-	case d.On && ids == nil:
-		m.direct[d.Container] = map[string]bool{d.ID: true}
-	case d.On:
-		ids[d.ID] = true
-	default:
-		delete(ids, d.ID)
-	}
-	return m.render()
-}
-
 // Peers lists the running containers that names stand for.
 func (m *Manager) Peers(p agent.Peers) agent.PeerList {
 	m.mu.Lock()

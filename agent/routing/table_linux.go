@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -43,6 +44,9 @@ type table struct {
 	counters map[string]bool
 }
 
+// mostBytes is room for some 10 000 rules.
+const mostBytes = 8 << 20
+
 // openTable makes the table of a namespace, given as a descriptor of it. A table of that name that somebody left there is
 // replaced.
 func openTable(ns *os.File, name string) (*table, error) { return openTableBy(ns, name, ownTable) }
@@ -59,6 +63,8 @@ func openTableBy(ns *os.File, name string, own func(*netlink.Conn, string) error
 		conn: conn, raw: raw, t: &nftables.Table{Family: nftables.TableFamilyINet, Name: name},
 		chains: map[string]*nftables.Chain{}, rules: map[string][]string{}, counters: map[string]bool{},
 	}
+	// All rules of a namespace are one message, and each has an answer. Where the kernel does not allow it, fewer rules fit.
+	_, _ = raw.SetWriteBuffer(mostBytes), raw.SetReadBuffer(mostBytes)
 	if err := t.create(own); err != nil {
 		return nil, errors.Join(err, conn.CloseLasting())
 	}
@@ -68,6 +74,9 @@ func openTableBy(ns *os.File, name string, own func(*netlink.Conn, string) error
 // create makes the table, owned by the socket where the kernel knows that.
 func (t *table) create(own func(*netlink.Conn, string) error) error {
 	conn := t.conn
+	if err := t.sweep(); err != nil {
+		return err
+	}
 	conn.AddTable(t.t) // so that the deletion below finds one
 	conn.DelTable(t.t)
 	if err := conn.Flush(); err != nil {
@@ -75,12 +84,34 @@ func (t *table) create(own func(*netlink.Conn, string) error) error {
 	}
 	err := own(t.raw, t.t.Name)
 	t.owned = err == nil
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12: the sweep finds it by its name
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) { // before 5.12: a sweep finds it by its name
 		conn.AddTable(t.t)
 		err = conn.Flush()
 	}
 	if err != nil {
 		return fmt.Errorf("make table %s: %w", t.t.Name, err)
+	}
+	return nil
+}
+
+// prefix is what the names of our tables begin with.
+const prefix = "discompose_"
+
+// sweep removes the tables that a process left that has been killed, on a kernel without owners. One that belongs to a
+// process that is there cannot be removed.
+func (t *table) sweep() error {
+	list, err := t.conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	for _, x := range list {
+		if !strings.HasPrefix(x.Name, prefix) {
+			continue
+		}
+		t.conn.DelTable(x)
+		if err := t.flush(); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("delete stale table %s: %w", x.Name, err)
+		}
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ network that both are in. Each link comes with its reasons; a port that no setti
 Without arguments it reads what docker compose would read in this folder; COMPOSE_PROFILES enables profiles.
 
 With --observe it lists the connections that are open in a running project, by an agent that looks at its containers for a
-moment and changes nothing. A name that is no YAML or TOML file is the project's name; Compose files beside it, or alone, add
+moment and leaves them as they were. A name that is no YAML or TOML file is the project's name; Compose files beside it, or alone, add
 what they tell. A scenario names the project that it attaches to.`,
 		Example: "  discompose topology compose.yaml\n  discompose topology kafka_broker_pause --format mermaid\n  discompose topology --observe my-project",
 		RunE:    func(c *cobra.Command, args []string) error { return a.topology(c.Context(), args, o) },
