@@ -171,7 +171,7 @@ func (m *Manager) routeRules(s *space) []rule {
 func (e *edge) to(a netip.Addr) *builder   { return on().address(a, 1).port(uint16(e.Port), 1) } //nolint:gosec // a port
 func (e *edge) from(a netip.Addr) *builder { return on().address(a, 0).port(uint16(e.Port), 0) } //nolint:gosec // a port
 
-// guardRules are about what goes to a server past the proxy.
+// guardRules are about what goes to a server past the proxy. What is let past is counted as arrivedRules count.
 func (m *Manager) guardRules(s *space) []rule {
 	edges := m.entriesOf(s)
 	if len(edges) == 0 {
@@ -188,7 +188,8 @@ func (m *Manager) guardRules(s *space) []rule {
 			if m.past(e, s, to.member) {
 				out = append(out, here().opening().ctMarkNot(markDirect).setCtMark(markDirect).count(e.counter(counterDirect)).accept())
 			}
-			out = append(out, here().ctMarkNot(markDirect).reset(false).count(e.counter(counterEarly)).accept())
+			out = append(out, here().ctMark(markDirect).acknowledged().setCtMark(markPast).rule(),
+				here().ctMarkNot(markDirect).ctMarkNot(markPast).reset(false).count(e.counter(counterEarly)).accept())
 		}
 	}
 	return out
@@ -208,15 +209,17 @@ func (m *Manager) proofRules(s *space) []rule {
 	return out
 }
 
-// arrivedRules count, at the server, each new connection of a link's clients once, however often its SYN comes. A connection
-// that was reset is forgotten, at both ends: where the same ports are used again at once, conntrack takes the two for one.
+// arrivedRules count, at the server, each new connection of a link's clients once, however often its SYN comes. Where the same
+// ports are used again soon, conntrack may take the two for one: a SYN is the same connection's only until its client has
+// acknowledged the server's answer, or one of them has reset it.
 func (m *Manager) arrivedRules(s *space, want map[string][]rule) {
 	for _, e := range m.edges {
 		if slices.ContainsFunc(membersOf(s), func(x *member) bool { return x.who == e.To }) {
 			for _, a := range m.clientAddrs(e, s) {
 				here := func() *builder { return on().address(a, 0).port(uint16(e.Port), 1) } //nolint:gosec // a port
 				want[chainArrived] = append(want[chainArrived], here().ctMark(markArrived).reset(true).setCtMark(0).rule(),
-					here().opening().ctMarkNot(markArrived).setCtMark(markArrived).count(e.counter(counterArrived)).accept())
+					here().opening().ctMarkNot(markArrived).setCtMark(markArrived).count(e.counter(counterArrived)).accept(),
+					here().ctMark(markArrived).acknowledged().setCtMark(markOpen).rule())
 				want[chainRefused] = append(want[chainRefused],
 					on().address(a, 1).port(uint16(e.Port), 0).ctMark(markArrived).reset(true).setCtMark(0).rule()) //nolint:gosec // a port
 			}

@@ -229,7 +229,7 @@ func (m *Manager) enter(s *space, x *member) {
 			e.note(fmt.Sprintf("%s shares its network namespace: its connections go through %s", x.name, other.Name))
 			continue
 		}
-		at, err := e.link.Attach(m.ctx, sockets{s.ns})
+		at, err := e.link.Attach(m.ctx, sockets{s.ns, s.ports})
 		if err != nil {
 			e.note(fmt.Sprintf("%s: %v", x.name, err))
 			m.o.Log("route " + e.Name + ": " + err.Error())

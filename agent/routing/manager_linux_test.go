@@ -138,6 +138,17 @@ func (w *wire) dial(ctx context.Context, port int) (net.Conn, error) {
 	return c, err
 }
 
+// past lets connections past the proxy, as where a fault has closed the server's port: their ports are the client's own.
+func (w *wire) past() {
+	w.Helper()
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	w.m.silent[door{"db-id", 5432}] = true
+	if err := w.m.render(); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func (w *wire) report() agent.LinkReport {
 	w.Helper()
 	got, err := w.m.Reports()
@@ -159,21 +170,32 @@ func (w *wire) eventually(what string, ok func() bool) {
 
 func TestEachConnectionArrivesOnceHoweverItEnds(t *testing.T) {
 	abort := func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); c.Close() }
+	vanish := func(c net.Conn) { // without a segment
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var rerr error
+		err = raw.Control(func(fd uintptr) { rerr = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1) })
+		if err := errors.Join(err, rerr, c.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 	for i, c := range []struct {
-		name        string
-		deaf        bool
-		first, then func(client, server net.Conn)
+		name string
+		deaf bool
+		end  func(client, server net.Conn)
 	}{
 		{name: "the server refuses it", deaf: true},
-		{name: "the client resets it", first: func(client, _ net.Conn) { abort(client) }},
-		{name: "the server resets it", first: func(_, server net.Conn) { abort(server) }},
-		{name: "the client closes it first", first: func(client, server net.Conn) { client.Close(); _, _ = io.Copy(io.Discard, server); abort(server) }},
+		{name: "the client resets it", end: func(client, _ net.Conn) { abort(client) }},
+		{name: "the server resets it", end: func(_, server net.Conn) { abort(server) }},
+		{name: "the client closes it first", end: func(client, server net.Conn) { client.Close(); _, _ = io.Copy(io.Discard, server); abort(server) }},
+		{name: "nobody sees its end", end: func(client, server net.Conn) { vanish(client); vanish(server) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWire(t)
-			if err := w.m.SetDirect(agent.Direct{ID: "f", Container: "db-id", On: true}); err != nil { // so that the ports are the client's own
-				t.Fatal(err)
-			}
+			w.past()
 			var accepted <-chan net.Conn
 			if !c.deaf {
 				_, accepted = w.serve()
@@ -191,7 +213,7 @@ func TestEachConnectionArrivesOnceHoweverItEnds(t *testing.T) {
 					t.Fatal(err)
 				}
 				server := <-accepted
-				c.first(client, server)
+				c.end(client, server)
 				// Both ends are closed now or learn of it here.
 				_, _ = io.Copy(io.Discard, client)
 				_, _ = io.Copy(io.Discard, server)
@@ -342,5 +364,49 @@ func TestOperationsAreRefusedBeforeTheStart(t *testing.T) {
 	slices.Sort(refused)
 	if want := []string{agent.OpCut, agent.OpNetLinks}; !slices.Equal(refused, want) { // a cut of a child that ended is over
 		t.Errorf("refused %v, want %v", refused, want)
+	}
+}
+
+func TestAClosedPortIsPassedUntilItIsOpenAgain(t *testing.T) {
+	w := newWire(t)
+	l, _ := w.serve()
+	set := func(id string, on bool) {
+		if err := w.m.SetDirect(agent.Direct{ID: id, Container: "db-id", On: on}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	through := func() bool { // the proxy, or past it
+		before := w.report()
+		c, err := w.dial(t.Context(), 0)
+		if err == nil {
+			c.Close()
+		}
+		after := w.report()
+		if after.Redirects+after.Direct != before.Redirects+before.Direct+1 {
+			t.Fatalf("one connection changed %+v into %+v", before, after)
+		}
+		return after.Redirects > before.Redirects
+	}
+	set("a", true)
+	if !through() {
+		t.Error("a connection to an open port went past the proxy")
+	}
+	l.Close()
+	w.eventually("connections go past the proxy", func() bool { return !through() })
+	if _, err := w.dial(t.Context(), 0); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect to a closed port: %v, want it refused", err)
+	}
+	set("b", true)
+	set("a", false)
+	if through() {
+		t.Error("one of two faults ended, and connections go through the proxy")
+	}
+	w.serve()
+	w.eventually("the open port is routed again", through)
+	set("b", false)
+	w.m.leave(w.m.members["db-id"])
+	w.join(w.db, "db")
+	if !through() {
+		t.Error("after the faults a connection went past the proxy")
 	}
 }

@@ -16,6 +16,8 @@ const (
 	markOwn     = 0x6463_0001 // "dc", 1
 	markDirect  = 0x6463_0002 // conntrack: let past the proxy on purpose
 	markArrived = 0x6463_0003 // conntrack, at the server: counted
+	markOpen    = 0x6463_0004 // conntrack, at the server: counted, and acknowledged by its client
+	markPast    = 0x6463_0005 // conntrack: let past the proxy, and acknowledged by its client
 )
 
 // The chains of a namespace's table.
@@ -143,10 +145,16 @@ func (b *builder) setCtMark(to uint32) *builder {
 
 // opening matches the segment that opens a connection: SYN without ACK. Conntrack's "new" will not do: it takes the first
 // packet that it sees for one, also of a connection from before the rules.
-func (b *builder) opening() *builder {
-	return b.add("syn",
+func (b *builder) opening() *builder { return b.synAck("syn", 2) }
+
+// acknowledged matches every later segment of who opened a connection: ACK without SYN.
+func (b *builder) acknowledged() *builder { return b.synAck("ack", 16) }
+
+// synAck compares the SYN and ACK flags.
+func (b *builder) synAck(text string, flags byte) *builder {
+	return b.add(text,
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{0x12}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{2}))
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{flags}))
 }
 
 func (b *builder) count(counter string) *builder {

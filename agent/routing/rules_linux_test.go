@@ -17,7 +17,7 @@ type sketch struct {
 }
 
 func newSketch(webAddrs, dbAddrs string) sketch {
-	m := &Manager{spaces: map[uint64]*space{}, members: map[string]*member{}, cuts: map[string]*cut{}, direct: map[string]map[string]bool{}}
+	m := &Manager{spaces: map[uint64]*space{}, members: map[string]*member{}, cuts: map[string]*cut{}, silent: map[door]bool{}}
 	e := &edge{Edge: agent.Edge{Name: "web->db:5432", From: "web", To: "db", Port: 5432}, index: 3}
 	m.edges = []*edge{e}
 	add := func(inode uint64, who, addrs string) *space {
@@ -52,16 +52,19 @@ func TestTheRulesFollowFromWhatIsWanted(t *testing.T) {
 route: ip daddr 10.0.0.2 tcp dport 5432 syn counter redirect-3 redirect to :40004
 guard: mark 0x64630001 ct mark set 0x64630001 accept
 guard: ct mark 0x64630001 accept
-guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark != 0x64630002 no rst counter early-3 accept
+guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark 0x64630002 ack ct mark set 0x64630005
+guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark != 0x64630002 ct mark != 0x64630005 no rst counter early-3 accept
 arrived: ip saddr 10.0.0.2 tcp sport 5432 ct mark 0x64630002 rst ct mark set 0x0`
 		atServer = `arrived: ip saddr 10.0.0.1 tcp dport 5432 ct mark 0x64630003 rst ct mark set 0x0
 arrived: ip saddr 10.0.0.1 tcp dport 5432 syn ct mark != 0x64630003 ct mark set 0x64630003 counter arrived-3 accept
+arrived: ip saddr 10.0.0.1 tcp dport 5432 ct mark 0x64630003 ack ct mark set 0x64630004
 refused: ip daddr 10.0.0.1 tcp sport 5432 ct mark 0x64630003 rst ct mark set 0x0`
 		past = `route: mark 0x64630001 accept
 guard: mark 0x64630001 ct mark set 0x64630001 accept
 guard: ct mark 0x64630001 accept
 guard: ip daddr 10.0.0.2 tcp dport 5432 syn ct mark != 0x64630002 ct mark set 0x64630002 counter direct-3 accept
-guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark != 0x64630002 no rst counter early-3 accept
+guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark 0x64630002 ack ct mark set 0x64630005
+guard: ip daddr 10.0.0.2 tcp dport 5432 ct mark != 0x64630002 ct mark != 0x64630005 no rst counter early-3 accept
 arrived: ip saddr 10.0.0.2 tcp sport 5432 ct mark 0x64630002 rst ct mark set 0x0`
 		guarded = `route: mark 0x64630001 accept
 route: ip daddr 10.0.0.2 tcp dport 5432 syn counter redirect-3 redirect to :40004
@@ -81,12 +84,12 @@ arrived: ip saddr 10.0.0.2 tcp sport 5432 ct mark 0x64630002 rst ct mark set 0x0
 		web, server string
 	}{
 		{"a link without toxics", func(sketch) {}, idle, atServer},
-		{"the server cannot be reached", func(k sketch) { k.direct["db-id"] = map[string]bool{"f": true} }, past, atServer},
-		{"the client cannot reach anything", func(k sketch) { k.direct["web-id"] = map[string]bool{"f": true} }, past, atServer},
+		{"a fault has closed the server's port", func(k sketch) { k.silent[door{"db-id", 5432}] = true }, past, atServer},
+		{"a fault has closed another port", func(k sketch) { k.silent[door{"db-id", 5433}] = true }, idle, atServer},
 		{"the link has a toxic", func(k sketch) { k.edge.guarding = true }, guarded, atServer},
-		{"the link has a toxic and the server cannot be reached", func(k sketch) {
+		{"the link has a toxic and the server's port is closed", func(k sketch) {
 			k.edge.guarding = true
-			k.direct["db-id"] = map[string]bool{"f": true}
+			k.silent[door{"db-id", 5432}] = true
 		}, guarded, atServer},
 		{
 			"a cut drops what comes in", func(k sketch) { cut(k, agent.Cut{In: true}) },

@@ -144,7 +144,7 @@ func destroy(ns *os.File, to []netip.Addr, port uint16) (past, early int, err er
 		copy(req[8:], s.id)
 		_, err := c.Execute(mdlayher.Message{Header: mdlayher.Header{Type: sockDestroy, Flags: mdlayher.Request | mdlayher.Acknowledge}, Data: req})
 		switch {
-		case err == nil && flow.mark == markDirect:
+		case err == nil && (flow.mark == markDirect || flow.mark == markPast):
 			past++
 		case err == nil:
 			early++

@@ -29,6 +29,7 @@ type space struct {
 	loop6    bool               // the loopback has ::1
 	entries  map[*edge]*entry   // of links whose clients are here
 	done     chan struct{}      // ends the address watch
+	ports    *ports             // of the proxy's own connections
 }
 
 // entry is where connections of one link enter the proxy in one namespace.
@@ -94,6 +95,9 @@ func openSpace(ns *os.File, inode uint64, tableName string, onChange func(add bo
 	var err error
 	if s.table, err = openTable(ns, tableName); err != nil {
 		return nil, err
+	}
+	if err := in(ns, func() error { s.ports = readPorts(); return nil }); err != nil {
+		return nil, errors.Join(err, s.table.close())
 	}
 	updates := make(chan netlink.AddrUpdate, 16)
 	handle := netns.NsHandle(ns.Fd()) //nolint:gosec // a descriptor fits
@@ -192,7 +196,10 @@ func (s *space) addrs() []netip.Addr {
 }
 
 // sockets are a link's sockets in one namespace. It implements proxy.Network.
-type sockets struct{ ns *os.File }
+type sockets struct {
+	ns    *os.File
+	ports *ports
+}
 
 // Listen opens a listener on each loopback. There may be no loopback yet: the namespace may just have been made.
 func (n sockets) Listen(ctx context.Context) (out []*net.TCPListener, err error) {
@@ -208,78 +215,6 @@ func (n sockets) Listen(ctx context.Context) (out []*net.TCPListener, err error)
 		return nil
 	})
 	return out, err
-}
-
-// Dial connects from the namespace, with the mark that rules let through.
-func (n sockets) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	fd := -1
-	err := in(n.ns, func() (err error) {
-		fd, err = dialSocket(to)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", to, err)
-	}
-	f := os.NewFile(uintptr(fd), "dial "+to.String()) //nolint:gosec // a descriptor
-	defer f.Close()                                   //nolint:errcheck // the connection is a duplicate
-	if err := connected(ctx, f); err != nil {
-		return nil, fmt.Errorf("dial %s: %w", to, err)
-	}
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", to, err)
-	}
-	return c.(*net.TCPConn), nil //nolint:forcetypeassert // of a TCP socket
-}
-
-// dialSocket makes a marked socket and starts to connect it.
-func dialSocket(to netip.AddrPort) (int, error) {
-	family := unix.AF_INET
-	var addr unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: [4]byte{}}
-	if to.Addr().Is4() {
-		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	} else {
-		family, addr = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, markOwn); err != nil {
-		return -1, errors.Join(os.NewSyscallError("setsockopt SO_MARK", err), unix.Close(fd))
-	}
-	if err := unix.Connect(fd, addr); err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		return -1, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
-	}
-	return fd, nil
-}
-
-// connected waits until a socket is connected, or has failed to be, or ctx ends.
-func connected(ctx context.Context, f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) }) // it is pollable
-	defer stop()
-	var failed error
-	err = raw.Write(func(fd uintptr) bool {
-		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) //nolint:gosec // a descriptor fits
-		switch {
-		case err != nil:
-			failed = os.NewSyscallError("getsockopt", err)
-		case code != 0:
-			failed = os.NewSyscallError("connect", unix.Errno(code))
-		default:
-			_, err := unix.Getpeername(int(fd)) //nolint:gosec // a descriptor fits
-			return err == nil                   // ENOTCONN: not yet
-		}
-		return true
-	})
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return errors.Join(failed, err)
 }
 
 // Original asks conntrack where an accepted connection was going before it was redirected.
