@@ -80,6 +80,7 @@ func parts() []part {
 		{"check", (*bench).logCheck},
 		{"faults", (*bench).faults},
 		{"agent", (*bench).agents},
+		{"cuts", (*bench).cuts},
 		{"timeline", (*bench).timeline},
 		{"overhead", (*bench).overhead},
 		{"kill", (*bench).kills},
