@@ -34,7 +34,8 @@ func links(t *testing.T) *reports.Record {
 	r.Run.Scenario, r.Run.Source, r.Run.Args = "db_slow", "shipped:db_slow.toml", nil
 	r.Run.Description = "The database answers 200 ms late, stops, and then resets every connection. No order may be lost."
 	r.Run.Services = []ledger.Service{
-		{Name: "api", Image: "shop/api:1", Digest: "sha256:a1", Replicas: 1}, {Name: "db", Image: "postgres:15", Digest: "postgres@sha256:db15", Replicas: 1},
+		{Name: "api", Image: "shop/api:1", Digest: "sha256:a1", Replicas: 1},
+		{Name: "db", Image: "postgres:15", Digest: "postgres@sha256:db15", Replicas: 1},
 		{Name: "web", Image: "shop/web:1", Digest: "sha256:a2", Replicas: 2},
 	}
 	r.Run.Isolation, r.Metrics, r.Logs, r.LogServices = nil, nil, nil, nil

@@ -158,8 +158,10 @@ func TestLinksListsWhatARunRoutes(t *testing.T) {
 		{"a star without what shares the server's namespace", attached + link("*", "db:5432"), shop(), []string{
 			"api->db:5432", "dns->db:5432", "kafka->db:5432", "probes->db:5432", "side->db:5432", "web->db:5432", "workload.orders->db:5432",
 		}},
-		{"a star without clients that the scenario has not", "environment.attach = \"shop\"\n" + strings.Replace(tcpProbe, "\"tcp\"\ntarget = \"kafka:9092\"", "\"log\"\ntarget = \"web\"\nmatch = \"x\"", 1) + link("*", "kafka:9092"), shop(),
-			slices.DeleteFunc(slices.Clone(all), func(l string) bool { return strings.HasPrefix(l, "probes") || strings.HasPrefix(l, "workload") })},
+		{
+			"a star without clients that the scenario has not", "environment.attach = \"shop\"\n" + strings.Replace(tcpProbe, "\"tcp\"\ntarget = \"kafka:9092\"", "\"log\"\ntarget = \"web\"\nmatch = \"x\"", 1) + link("*", "kafka:9092"), shop(),
+			slices.DeleteFunc(slices.Clone(all), func(l string) bool { return strings.HasPrefix(l, "probes") || strings.HasPrefix(l, "workload") }),
+		},
 		{"servers by a glob: those that have the port, or tell of none", attached + fault(`"web->*:9092"`), shop(), []string{
 			"web->db:9092", "web->db-backup:9092", "web->kafka:9092", "web->side:9092",
 		}},

@@ -49,7 +49,7 @@ func (s socket) call(nr uintptr, b []byte) (int, error) {
 		case errno != 0:
 			return 0, errno
 		default:
-			return int(n), nil //nolint:gosec // a length
+			return int(n), nil
 		}
 	}
 }

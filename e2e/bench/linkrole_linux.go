@@ -111,7 +111,7 @@ func startRole(ctx context.Context, name string, ownSpace bool) (*role, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find own executable: %w", err)
 	}
-	r := &role{name: name, cmd: exec.CommandContext(ctx, exe, name)} //nolint:gosec // this program
+	r := &role{name: name, cmd: exec.CommandContext(ctx, exe, name)}
 	r.cmd.Stderr = os.Stderr
 	r.cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1") // signals would interrupt blocking system calls
 	if name == roleOurs || name == roleToxiproxy {

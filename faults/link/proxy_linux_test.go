@@ -22,25 +22,25 @@ import (
 
 // These tests run the kinds on a real proxy, so that what the fake world and the scripted states say of its counters holds.
 
-// real is a proxied link to a web server, as faults see it.
-type real struct{ l *proxy.Link }
+// routed is a proxied link to a web server, as faults see it.
+type routed struct{ l *proxy.Link }
 
-func (r real) AddToxic(ctx context.Context, _ string, t faults.Toxic) error {
+func (r routed) AddToxic(ctx context.Context, _ string, t faults.Toxic) error {
 	_, err := r.l.AddToxic(ctx, proxy.Toxic{Name: t.Name, Type: t.Type, Stream: t.Stream, Toxicity: float32(t.Toxicity), Attributes: t.Attributes})
 	return err
 }
 
-func (r real) RemoveToxic(_ context.Context, _, name string) error {
+func (r routed) RemoveToxic(_ context.Context, _, name string) error {
 	if err := r.l.RemoveToxic(name); !errors.Is(err, proxy.ErrToxicNotFound) {
 		return err
 	}
 	return nil
 }
 
-func (r real) Disable(context.Context, string, string) error { return r.l.SetEnabled(false) }
-func (r real) Enable(context.Context, string, string) error  { return r.l.SetEnabled(true) }
+func (r routed) Disable(context.Context, string, string) error { return r.l.SetEnabled(false) }
+func (r routed) Enable(context.Context, string, string) error  { return r.l.SetEnabled(true) }
 
-func (r real) State(context.Context, string) (s faults.LinkState, err error) {
+func (r routed) State(context.Context, string) (s faults.LinkState, err error) {
 	raw, err := json.Marshal(r.l.Snapshot())
 	if err != nil {
 		return s, err
@@ -100,7 +100,7 @@ func route(t *testing.T) faults.Env {
 	for range 4 {
 		clients.Go(func() { ask(ctx, "http://"+at) })
 	}
-	return faults.Env{Host: capable{}, Links: real{l}, Journal: &faults.State{}}
+	return faults.Env{Host: capable{}, Links: routed{l}, Journal: &faults.State{}}
 }
 
 // ask sends one request after another, each on a connection of its own.

@@ -15,9 +15,9 @@ import (
 	"github.com/discompose/discompose/faults/network"
 )
 
-func (s scene) networks(of string) []string {
+func (s scene) networks() []string {
 	s.t.Helper()
-	eps, err := s.w.Endpoints(s.t.Context(), of)
+	eps, err := s.w.Endpoints(s.t.Context(), "web")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -39,16 +39,16 @@ func TestDisconnectFindsTheNetwork(t *testing.T) {
 	} {
 		bubble(t, "network "+tt.network, func(s scene) {
 			spec := network.DisconnectSpec()
-			before := s.networks("web")
+			before := s.networks()
 			r := s.begin("d", spec, &network.Disconnect{Network: tt.network}, "web")
-			if got := s.networks("web"); !slices.Equal(got, tt.left) {
+			if got := s.networks(); !slices.Equal(got, tt.left) {
 				s.t.Errorf("it is in %v", got)
 			}
 			if w, err := s.confirm(spec, r); err != nil || !strings.Contains(w.Note, "datagrams from cache") {
 				s.t.Errorf("witness %q, %v", w.Note, err)
 			}
 			s.end(spec, r)
-			if diff := cmp.Diff(before, s.networks("web")); diff != "" {
+			if diff := cmp.Diff(before, s.networks()); diff != "" {
 				s.t.Error(diff)
 			}
 			if !slices.Contains(s.w.calls, `+ web id-front {"of":"front"}`) {
@@ -97,7 +97,7 @@ func TestDisconnectIsRefused(t *testing.T) {
 	})
 }
 
-func TestDisconnectsOverlap(t *testing.T) {
+func TestDisconnectsOverlap(t *testing.T) { //nolint:gocognit // one table of cases, read from the top
 	spec := network.DisconnectSpec()
 	steps := map[string]func(s scene, r map[string]faults.Record){}
 	for id, f := range map[string]*network.Disconnect{"all": {}, "one": {Network: "front"}} {
@@ -118,7 +118,7 @@ func TestDisconnectsOverlap(t *testing.T) {
 		{"+one", "+all", "-one", "-all"},
 	} {
 		bubble(t, strings.Join(order, " "), func(s scene) {
-			before, records := s.networks("web"), map[string]faults.Record{}
+			before, records := s.networks(), map[string]faults.Record{}
 			for _, step := range order {
 				steps[step](s, records)
 				want := before
@@ -129,7 +129,7 @@ func TestDisconnectsOverlap(t *testing.T) {
 					}
 					want = before[:1] // back
 				}
-				if got := s.networks("web"); !slices.Equal(got, want) {
+				if got := s.networks(); !slices.Equal(got, want) {
 					s.t.Errorf("after %s it is in %v, not %v", step, got, want)
 				}
 			}
@@ -249,7 +249,7 @@ func TestDisconnectGivesBackItsOwnNetworksOnly(t *testing.T) {
 		r := s.begin("d", spec, &network.Disconnect{Network: "front"}, "web")
 		delete(s.w.boxes["web"].networks, "id-back")
 		s.end(spec, r)
-		if got, want := s.networks("web"), []string{"front [web] [10.0.5.2]"}; !slices.Equal(got, want) {
+		if got, want := s.networks(), []string{"front [web] [10.0.5.2]"}; !slices.Equal(got, want) {
 			s.t.Errorf("it is in %v", got)
 		}
 	})
@@ -263,7 +263,7 @@ func TestAnotherProcessConnectsAgain(t *testing.T) {
 			lines = append(lines, line)
 			return err
 		}
-		before := s.networks("web")
+		before := s.networks()
 		s.begin("d", network.DisconnectSpec(), &network.Disconnect{}, "web")
 		s.begin("p", network.PartitionSpec(), &network.Partition{}, "db")
 		state := &faults.State{}
@@ -286,7 +286,7 @@ func TestAnotherProcessConnectsAgain(t *testing.T) {
 		if err != nil || len(healed) != 2 {
 			s.t.Errorf("healed %d: %v", len(healed), err)
 		}
-		if diff := cmp.Diff(before, s.networks("web")); diff != "" {
+		if diff := cmp.Diff(before, s.networks()); diff != "" {
 			s.t.Error(diff)
 		}
 	})

@@ -75,12 +75,6 @@ func (w *world) note(format string, args ...any) {
 }
 
 // set changes the world.
-func (w *world) set(f func(*world)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f(w)
-}
-
 func (w *world) find(id string) (*box, error) {
 	if b := w.boxes[id]; b != nil {
 		return b, nil
@@ -199,7 +193,7 @@ func named(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, name); return ok })
 }
 
-func (w *world) reach(r faults.Reach) (out faults.ReachResult) {
+func (w *world) reach(r faults.Reach) (out faults.ReachResult) { //nolint:gocognit // a fake kernel: one case after the other
 	from, to := w.boxes[r.From], w.boxes[r.To]
 	if from == nil || to == nil || from.down || to.down {
 		return out
