@@ -75,8 +75,8 @@ func (n sockets) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", to, err)
 	}
-	f := os.NewFile(uintptr(fd), "dial "+to.String()) //nolint:gosec // a descriptor
-	defer f.Close()                                   //nolint:errcheck // the connection is a duplicate
+	f := os.NewFile(uintptr(fd), "dial "+to.String())
+	defer f.Close() //nolint:errcheck // the connection is a duplicate
 	if err := connected(ctx, f); err != nil {
 		return nil, fmt.Errorf("dial %s: %w", to, err)
 	}
@@ -89,13 +89,11 @@ func (n sockets) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 
 // dialFrom makes a marked socket with a source port (0: any) and starts to connect it.
 func dialFrom(port int, to netip.AddrPort) (fd int, err error) {
-	family := unix.AF_INET
-	var from, addr unix.Sockaddr = &unix.SockaddrInet4{Port: port}, nil
+	family := unix.AF_INET6
+	var from, addr unix.Sockaddr = &unix.SockaddrInet6{Port: port}, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 	if to.Addr().Is4() {
-		addr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	} else {
-		family = unix.AF_INET6
-		from, addr = &unix.SockaddrInet6{Port: port}, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+		family = unix.AF_INET
+		from, addr = &unix.SockaddrInet4{Port: port}, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	}
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -135,15 +133,15 @@ func connected(ctx context.Context, f *os.File) error {
 	defer stop()
 	var failed error
 	err = raw.Write(func(fd uintptr) bool {
-		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR) //nolint:gosec // a descriptor fits
+		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		switch {
 		case err != nil:
 			failed = os.NewSyscallError("getsockopt", err)
 		case code != 0:
 			failed = os.NewSyscallError("connect", unix.Errno(code))
 		default:
-			_, err := unix.Getpeername(int(fd)) //nolint:gosec // a descriptor fits
-			return err == nil                   // ENOTCONN: not yet
+			_, err := unix.Getpeername(int(fd))
+			return err == nil // ENOTCONN: not yet
 		}
 		return true
 	})

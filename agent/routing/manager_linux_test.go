@@ -90,7 +90,7 @@ func (w *wire) addr(ns *os.File, a string) {
 	})
 }
 
-func (w *wire) join(ns *os.File, who string) *member {
+func (w *wire) join(ns *os.File, who string) {
 	w.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()))
 	if err != nil {
@@ -104,14 +104,13 @@ func (w *wire) join(ns *os.File, who string) *member {
 	if joined, err := w.m.join(x, nsFile{f, inode}, false); err != nil || !joined {
 		w.Fatalf("joined %v: %v", joined, err)
 	}
-	return x
 }
 
 // serve listens on the server's port and hands out what it accepts.
 func (w *wire) serve() (net.Listener, <-chan net.Conn) {
 	w.Helper()
 	var l net.Listener
-	w.in(w.db, func() (err error) { l, err = net.Listen("tcp4", ":5432"); return err })
+	w.in(w.db, func() (err error) { l, err = (&net.ListenConfig{}).Listen(w.Context(), "tcp4", ":5432"); return err })
 	w.Cleanup(func() { l.Close() })
 	accepted := make(chan net.Conn, 100)
 	go func() {
@@ -168,10 +167,20 @@ func (w *wire) eventually(what string, ok func() bool) {
 	w.Fatalf("not within 30 s: %s", what)
 }
 
-func TestEachConnectionArrivesOnceHoweverItEnds(t *testing.T) {
-	abort := func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); c.Close() }
+// tcp is a connection of a TCP listener or dialer.
+func tcp(t *testing.T, c net.Conn) *net.TCPConn {
+	t.Helper()
+	out, ok := c.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("%T is no TCP connection", c)
+	}
+	return out
+}
+
+func TestEachConnectionArrivesOnceHoweverItEnds(t *testing.T) { //nolint:gocognit // ways to end a connection, then each three times
+	abort := func(c net.Conn) { _ = tcp(t, c).SetLinger(0); c.Close() }
 	vanish := func(c net.Conn) { // without a segment
-		raw, err := c.(*net.TCPConn).SyscallConn()
+		raw, err := tcp(t, c).SyscallConn()
 		if err != nil {
 			t.Error(err)
 			return

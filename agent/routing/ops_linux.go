@@ -24,7 +24,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, docker *client.Clie
 			log("emit: " + err.Error())
 		}
 	}})
-	return errors.Join(server.Serve(ctx, in, m.Ops()), m.Close())
+	return errors.Join(server.Serve(ctx, in, m.Ops()), m.Close()) //nolint:contextcheck // it ends after ctx, too
 }
 
 // Ops are the operations by name: see package agent for their types.

@@ -35,8 +35,8 @@ func hostPort(raw uint16) uint16 {
 }
 
 func getsockopt(fd, level int, into unsafe.Pointer, size uintptr) error {
-	n := uint32(size) //nolint:gosec // the size of a socket address
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), soOriginalDst, uintptr(into), uintptr(unsafe.Pointer(&n)), 0)
+	n := uint32(size)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), soOriginalDst, uintptr(into), uintptr(unsafe.Pointer(&n)), 0) //nolint:gosec // the kernel writes the size
 	if errno != 0 {
 		return fmt.Errorf("ask for the original destination: %w", os.NewSyscallError("getsockopt", errno))
 	}

@@ -39,7 +39,7 @@ type tcpSocket struct {
 
 // dump lists the TCP sockets of a namespace in one of the states.
 func dump(ns *os.File, states ...int) ([]tcpSocket, error) {
-	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
+	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())})
 	if err != nil {
 		return nil, fmt.Errorf("open socket diagnostics: %w", err)
 	}
@@ -128,7 +128,7 @@ func destroy(ns *os.File, to []netip.Addr, port uint16) (past, early int, err er
 	if err != nil {
 		return 0, 0, err
 	}
-	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())}) //nolint:gosec // a descriptor fits
+	c, err := mdlayher.Dial(unix.NETLINK_SOCK_DIAG, &mdlayher.Config{NetNS: int(ns.Fd())})
 	if err != nil {
 		return 0, 0, fmt.Errorf("open socket diagnostics: %w", err)
 	}
@@ -164,7 +164,7 @@ type flow struct {
 
 // tracked lists the TCP connections that conntrack knows in a namespace.
 func tracked(ns *os.File) (map[pair]flow, error) {
-	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_NETFILTER) //nolint:gosec // a descriptor fits
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open connection tracking: %w", err)
 	}

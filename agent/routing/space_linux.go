@@ -60,7 +60,7 @@ func in(ns *os.File, f func() error) error {
 		return fmt.Errorf("enter network namespace: %w", err)
 	}
 	err = f()
-	if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil { //nolint:gosec // a descriptor fits
+	if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
 		// The thread must not serve anything else: it stays locked and ends with its goroutine.
 		return errors.Join(err, fmt.Errorf("leave network namespace: %w", back))
 	}
@@ -75,7 +75,7 @@ func enter(ns *os.File) error {
 	if err != nil {
 		return err
 	}
-	cerr := raw.Control(func(fd uintptr) { err = unix.Setns(int(fd), unix.CLONE_NEWNET) }) //nolint:gosec // a descriptor fits
+	cerr := raw.Control(func(fd uintptr) { err = unix.Setns(int(fd), unix.CLONE_NEWNET) })
 	return errors.Join(err, cerr)
 }
 

@@ -53,7 +53,7 @@ func send(t *testing.T, ns *os.File, n int) {
 	t.Helper()
 	err := in(ns, func() error {
 		for range n {
-			c, err := net.Dial("udp", "127.0.0.1:9")
+			c, err := (&net.Dialer{}).DialContext(t.Context(), "udp", "127.0.0.1:9")
 			if err != nil {
 				return err
 			}

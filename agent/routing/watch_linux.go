@@ -84,7 +84,7 @@ func (m *Manager) watch() error {
 	if err != nil {
 		return fmt.Errorf("watch cgroups: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "inotify") //nolint:gosec // a descriptor
+	f := os.NewFile(uintptr(fd), "inotify")
 	if _, err := unix.InotifyAddWatch(fd, m.paths.containers, unix.IN_CREATE|unix.IN_ONLYDIR); err != nil {
 		return errors.Join(fmt.Errorf("watch cgroups in %s: %w", m.paths.containers, err), f.Close())
 	}
@@ -227,7 +227,7 @@ func (m *Manager) adoptByEngine(ctx context.Context, x *member) {
 	}
 	if ns, ok := m.paths.namespace(got.State.Pid); ok {
 		x.pid = got.State.Pid
-		m.adopt(x, ns, true)
+		m.adopt(x, ns, true) //nolint:contextcheck // what it begins outlives this call
 	}
 }
 
