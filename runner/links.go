@@ -114,21 +114,30 @@ func (l *links) each(link string, do func(edge string) error) error {
 // AddToxic adds a toxic to every connection of a link; one of that name is replaced.
 func (l *links) AddToxic(_ context.Context, link string, t faults.Toxic) error {
 	return l.each(link, func(edge string) error {
-		o := &toxiproxy.ToxicOptions{
-			ProxyName: edge, ToxicName: t.Name, ToxicType: t.Type, Stream: t.Stream, Toxicity: float32(t.Toxicity), Attributes: t.Attributes,
+		p := l.proxy(edge)
+		add := func() error {
+			_, err := p.AddToxic(t.Name, t.Type, t.Stream, float32(t.Toxicity), t.Attributes)
+			return err
 		}
-		_, err := l.client.AddToxic(o)
+		err := add()
 		if status(err) == http.StatusConflict {
-			if err := l.client.RemoveToxic(o); err != nil {
+			if err := p.RemoveToxic(t.Name); err != nil {
 				return fmt.Errorf("replace toxic %s of %s: %w", t.Name, edge, err)
 			}
-			_, err = l.client.AddToxic(o)
+			err = add()
 		}
 		if err != nil {
 			return fmt.Errorf("add toxic %s to %s: %w", t.Name, edge, err)
 		}
 		return nil
 	})
+}
+
+// proxy is a link as Toxiproxy's client knows it, without asking for its state.
+func (l *links) proxy(edge string) *toxiproxy.Proxy {
+	p := l.client.NewProxy()
+	p.Name = edge
+	return p
 }
 
 // status is the HTTP status of an error of Toxiproxy's API; 0 for any other.
@@ -143,7 +152,7 @@ func status(err error) int {
 // RemoveToxic takes a toxic away; one that is not there is fine.
 func (l *links) RemoveToxic(_ context.Context, link, name string) error {
 	return l.each(link, func(edge string) error {
-		err := l.client.RemoveToxic(&toxiproxy.ToxicOptions{ProxyName: edge, ToxicName: name})
+		err := l.proxy(edge).RemoveToxic(name)
 		if err != nil && status(err) != http.StatusNotFound {
 			return fmt.Errorf("remove toxic %s of %s: %w", name, edge, err)
 		}
