@@ -33,7 +33,7 @@ func (l *Link) Attach(ctx context.Context, n Network) (*Attachment, error) {
 		return nil, fmt.Errorf("attach link %s: %w", l.opts.Name, err)
 	}
 	a := &Attachment{l: l, network: n, listeners: ls, conns: map[*conn]struct{}{}}
-	if err := l.attach(a); err != nil {
+	if err := l.attach(a); err != nil { //nolint:contextcheck // what it serves outlives this call
 		a.closeListeners()
 		return nil, fmt.Errorf("attach link %s: %w", l.opts.Name, err)
 	}

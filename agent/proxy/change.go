@@ -21,10 +21,13 @@ type Update struct {
 }
 
 // AddToxic adds t at the end of its direction's chain and returns it with its defaults filled in, once the bytes of every
-// open connection go through it. Errors: ErrToxicAlreadyExists, ErrInvalidToxicType, ErrInvalidStream, another *APIError
-// for bad attributes; ctx's, when the toxic is added but not yet in effect everywhere.
+// open connection go through it, which waits for no peer. Errors: ErrToxicAlreadyExists, ErrInvalidToxicType,
+// ErrInvalidStream, another *APIError for bad attributes; ctx's, if it has ended before: then nothing is added.
 func (l *Link) AddToxic(ctx context.Context, t Toxic) (Toxic, error) {
 	x, err := newToxic(t, nil)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return Toxic{}, fmt.Errorf("add toxic to link %s: %w", l.opts.Name, err)
 	}
@@ -40,12 +43,7 @@ func (l *Link) AddToxic(ctx context.Context, t Toxic) (Toxic, error) {
 	l.mu.Unlock()
 	for _, d := range dirs {
 		d.add(x)
-		d.poke()
-	}
-	for _, d := range dirs {
-		if err := d.engaged(ctx); err != nil {
-			return x.Toxic, fmt.Errorf("wait for toxic %s on link %s: %w", x.Name, l.opts.Name, err)
-		}
+		d.engage()
 	}
 	l.flows[x.dir].changed(time.Now())
 	return x.Toxic, nil
@@ -147,7 +145,7 @@ func (l *Link) Snapshot() Snapshot {
 	now := time.Now()
 	s := Snapshot{
 		Name: l.opts.Name, At: now,
-		Accepted: l.accepted.Load(), Dialling: l.dialling.Load(), Dialled: l.dialled.Load(), DialFailed: l.dialFailed.Load(),
+		Accepted: l.accepted.Load(), Dialling: l.dialling.Load(), Dialled: l.dialled.Load(), DialFailed: l.dialFailed.Load(), GaveUp: l.gaveUp.Load(),
 		Adopted: l.adopted.Load(), PassedRST: l.passedRST.Load(),
 		Upstream:   l.flows[stream.Upstream].snapshot(now, l.opts.Sliding),
 		Downstream: l.flows[stream.Downstream].snapshot(now, l.opts.Sliding),

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/Shopify/toxiproxy/v2/stream"
 )
@@ -14,9 +15,12 @@ type conn struct {
 	l      *Link
 	a      *Attachment // that it came through; nil: adopted
 	id     uint64      // by order of acceptance, for the draws of toxicity
-	client *net.TCPConn
-	server *net.TCPConn // nil while it is being dialled
-	dirs   [2]*direction
+	m      *mover
+	client *sock
+	server *sock         // nil while it is being dialled
+	dirs   [2]*direction // the same
+	left   atomic.Int32  // directions that have not ended
+	cancel context.CancelFunc
 
 	once   sync.Once
 	closed chan struct{} // closed by abort and shut
@@ -26,117 +30,143 @@ type conn struct {
 func (c *conn) back(d *direction) *direction { return c.dirs[1-d.dir] }
 
 // abort ends the connection with a RST to both sides. It reports whether it did: a connection ends once.
-func (c *conn) abort() bool {
-	return c.end(func(s *net.TCPConn) {
-		_ = s.SetLinger(0)
-		_ = s.Close()
-	})
-}
+func (c *conn) abort() bool { return c.end((*sock).reset) }
 
 // shut ends the connection with a FIN to both sides, and reports whether it did.
-func (c *conn) shut() bool { return c.end(hangUp) }
+func (c *conn) shut() bool { return c.end((*sock).hangUp) }
 
-func (c *conn) end(how func(*net.TCPConn)) (did bool) {
+func (c *conn) end(how func(*sock)) (did bool) {
 	c.once.Do(func() {
 		did = true
 		c.l.mu.Lock()
-		client, server := c.client, c.server
+		client, server, dirs := c.client, c.server, c.dirs
 		close(c.closed)
 		c.l.mu.Unlock()
+		c.cancel()
 		how(client)
-		if server != nil {
-			how(server)
+		if server == nil {
+			return
+		}
+		how(server)
+		for _, d := range dirs {
+			c.m.post(d)
 		}
 	})
 	return did
 }
 
-// serve dials the destination that client asked for, and moves bytes until both sides have ended.
-func (l *Link) serve(a *Attachment, client *net.TCPConn) {
-	c, err := l.register(a, client)
-	if err != nil {
+// newConn makes a connection of a socket, which it owns from now on even after an error. Close and SetEnabled know of it.
+func (l *Link) newConn(a *Attachment, client *net.TCPConn, cancel context.CancelFunc, onHangup func(*sock, bool)) (*conn, error) {
+	c := &conn{l: l, a: a, m: l.movers.pick(), cancel: cancel, closed: make(chan struct{})}
+	var err error
+	if c.client, err = newSock(c.m, client, onHangup); err != nil {
 		_ = client.SetLinger(0)
 		_ = client.Close()
+		return nil, err
+	}
+	if err := l.register(c); err != nil {
+		c.client.reset()
+		return nil, err
+	}
+	return c, nil
+}
+
+// serve dials the destination that client asked for, and has bytes moved.
+func (l *Link) serve(a *Attachment, client *net.TCPConn) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	to, err := a.network.Original(client)
+	w := newClientWatch(client, to, cancel)
+	c, cerr := l.newConn(a, client, cancel, w.hungUp)
+	if cerr != nil {
+		return
+	}
+	var server *net.TCPConn
+	if err == nil {
+		server, err = l.dial(ctx, a, to)
+	}
+	gaveUp := w.end()
+	if err == nil {
+		l.dialled.Add(1)
+		l.join(c, server)
 		return
 	}
 	defer l.forget(c)
+	l.dialFailed.Add(1) // one that was given up too: it may have reached the server
+	select {
+	case <-c.closed: // by the link, meanwhile
+		return
+	default:
+	}
+	if gaveUp {
+		l.gaveUp.Add(1)
+		c.abort()
+		return
+	}
+	how := l.opts.OnDialError(err)
+	l.closedBy("dial", "dial", how.String())
+	if how == FIN {
+		c.shut()
+	}
+	c.abort()
+}
+
+// dial connects to the original destination, until ctx ends.
+func (l *Link) dial(ctx context.Context, a *Attachment, to netip.AddrPort) (*net.TCPConn, error) {
 	l.dialling.Add(1)
-	server, err := l.dial(c)
-	l.dialling.Add(-1)
-	if err != nil {
-		l.dialFailed.Add(1) // one that was given up too: it may have reached the server
-		select {
-		case <-c.closed: // by the link, meanwhile: the server, if it answered, learns it from join
-			return
-		default:
-		}
-		how := l.opts.OnDialError(err)
-		l.closedBy("dial", "dial", how.String())
-		if how == FIN {
-			c.shut()
-		}
-		c.abort()
-		return
-	}
-	l.dialled.Add(1)
-	l.join(c, server)
+	defer l.dialling.Add(-1)
+	return a.network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 }
 
-// dial connects to the original destination, unless the connection is closed meanwhile.
-func (l *Link) dial(c *conn) (*net.TCPConn, error) {
-	ctx, cancel := context.WithCancel(l.ctx)
-	defer cancel()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-c.closed:
-			cancel()
-		case <-done:
-		}
-	}()
-	to, err := c.a.network.Original(c.client)
-	if err != nil {
-		return nil, err
-	}
-	return c.a.network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
-}
-
-// join connects the two sockets of c and returns when both are closed.
+// join connects the two sockets of c. It owns server.
 func (l *Link) join(c *conn, server *net.TCPConn) {
-	if err := l.start(c, server); err != nil {
-		hangUp(server)
+	s, err := newSock(c.m, server, nil)
+	if err != nil {
+		_ = server.Close()
 		c.abort()
+		l.forget(c)
 		return
 	}
-	var both sync.WaitGroup
-	for _, d := range c.dirs {
-		both.Go(d.run)
+	if !l.start(c, s) {
+		s.hangUp()
+		c.abort()
+		l.forget(c)
+		return
 	}
-	both.Wait()
+	for _, d := range c.dirs {
+		d.start()
+	}
+}
+
+// oneLess notes that one direction has ended. After the other one too, nothing is left of the connection.
+func (c *conn) oneLess() {
+	if c.left.Add(-1) > 0 {
+		return
+	}
 	for _, d := range c.dirs {
 		if d.dstGone.Load() {
 			c.abort()
 		}
 	}
-	c.end(func(s *net.TCPConn) { _ = s.Close() })
+	c.end((*sock).close)
+	c.l.forget(c)
 }
 
-// register makes a conn that Close and SetEnabled know of. a is nil for one that is adopted.
-func (l *Link) register(a *Attachment, client *net.TCPConn) (*conn, error) {
+// register makes c known to Close and SetEnabled.
+func (l *Link) register(c *conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing || !l.enabled || a != nil && a.closed {
-		return nil, net.ErrClosed
+	if l.closing || !l.enabled || c.a != nil && c.a.closed {
+		return net.ErrClosed
 	}
 	l.nextID++
-	c := &conn{l: l, a: a, id: l.nextID, client: client, closed: make(chan struct{})}
+	c.id = l.nextID
 	l.conns[c] = struct{}{}
 	l.work.Add(1) // until forget; here, so that Close waits for it
-	if a != nil {
-		a.conns[c] = struct{}{}
+	if c.a != nil {
+		c.a.conns[c] = struct{}{}
 	}
-	return c, nil
+	return nil
 }
 
 func (l *Link) forget(c *conn) {
@@ -151,26 +181,26 @@ func (l *Link) forget(c *conn) {
 }
 
 // start gives c its server and its directions the link's toxics, in one step: a toxic that is added meanwhile finds
-// either both in place, or none.
-func (l *Link) start(c *conn, server *net.TCPConn) error {
+// either both in place, or none. It reports false when c is closed.
+func (l *Link) start(c *conn, server *sock) bool {
 	var dirs [2]*direction
-	var err error
-	if dirs[stream.Upstream], err = newDirection(c, stream.Upstream, c.client, server); err != nil {
-		return err
-	}
-	if dirs[stream.Downstream], err = newDirection(c, stream.Downstream, server, c.client); err != nil {
-		return err
-	}
+	dirs[stream.Upstream] = newDirection(c, stream.Upstream, c.client, server)
+	dirs[stream.Downstream] = newDirection(c, stream.Downstream, server, c.client)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
 	case <-c.closed:
-		return net.ErrClosed
+		return false
 	default:
 	}
 	for _, t := range l.toxics {
 		dirs[t.dir].add(t)
 	}
 	c.server, c.dirs = server, dirs
-	return nil
+	c.left.Store(int32(len(dirs)))
+	for _, d := range dirs {
+		d.src.from.Store(d)
+		d.dst.to.Store(d)
+	}
+	return true
 }

@@ -1,14 +1,11 @@
 package proxy
 
 import (
-	"context"
+	"bytes"
 	"errors"
-	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2/stream"
@@ -21,23 +18,23 @@ const (
 	lookEvery  = 250 * time.Millisecond
 )
 
-// direction moves bytes one way through one connection. Its run goroutine alternates between two phases:
+// direction moves bytes one way through one connection, in one of two phases:
 //
 //	kernel   src ══splice══▶ pipe ══splice══▶ dst                            no toxic
 //	chain    src ──read──▶ head ▶ stage ▶ … ▶ stage ▶ tail ──write──▶ dst    any toxic, and until nothing is held
 //
 // The first toxic ends the kernel phase: what is left in the pipe becomes the chain's first chunk. After the last toxic
-// nothing more is read until the chain is empty, then the kernel takes over.
+// nothing more is read until the chain is empty, then the kernel takes over. In the kernel phase the mover does the work;
+// the chain has goroutines of its own.
 type direction struct {
-	c              *conn
-	dir            stream.Direction
-	src, dst       *net.TCPConn
-	rawSrc, rawDst syscall.RawConn
-	flow           *flowStats
+	c        *conn
+	dir      stream.Direction
+	src, dst *sock
+	flow     *flowStats
 
-	mu     sync.Mutex // guards stages and over; never held across I/O
+	mu     sync.Mutex // guards stages and dead; never held across I/O
 	stages []*stage
-	over   bool // run has ended, or is about to: nothing can be changed any more
+	dead   bool // nothing can be changed any more
 	tail   *queue
 	head   atomic.Pointer[queue]
 
@@ -47,110 +44,119 @@ type direction struct {
 	srcReset atomic.Bool // the sender reset the connection
 	dstGone  atomic.Bool // the receiver reset the connection
 	sentFIN  atomic.Bool // to dst
-	change   signal      // stages, held, phase, over
+	change   signal      // stages, held, phase, dead
+	marks    marks
 
-	pump  pump // the kernel phase
-	marks marks
+	queued     atomic.Bool // the mover is going to look at it
+	turn       sync.Mutex  // guards what follows, across system calls that do not wait; taken before mu
+	phase      phase
+	pump       pump
+	spliceless atomic.Bool // there is no splice here: the chain does the work
 }
 
-// outcome is why a phase ended.
+// outcome is why a chain's reader ended.
 type outcome uint8
 
 const (
-	toChain  outcome = iota // a toxic was added
-	toKernel                // the last toxic is gone and nothing is held
-	finished                // the stream has ended, or the connection has
+	goOn     outcome = iota
+	toKernel         // the last toxic is gone and nothing is held
+	finished         // the stream has ended, or the connection has
 )
 
-func newDirection(c *conn, dir stream.Direction, src, dst *net.TCPConn) (*direction, error) {
+func newDirection(c *conn, dir stream.Direction, src, dst *sock) *direction {
 	d := &direction{c: c, dir: dir, src: src, dst: dst, flow: &c.l.flows[dir], tail: &queue{limit: queueBytes}}
 	d.head.Store(d.tail)
-	var err error
-	if d.rawSrc, err = src.SyscallConn(); err != nil {
-		return nil, err
-	}
-	if d.rawDst, err = dst.SyscallConn(); err != nil {
-		return nil, err
-	}
-	d.pump.init(d)
-	return d, nil
+	return d
 }
 
-// run returns when this direction has passed on its end, or when the connection is closed.
-func (d *direction) run() {
-	for d.kernel() != finished && d.chain() != finished {
-		continue // a toxic came, or the last one went
+// start begins to move bytes.
+func (d *direction) start() {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.phase = inKernel
+	if d.wantsChain() {
+		d.enterChain()
+		return
 	}
+	d.src.m.post(d) // what came before it was there was told to nobody
+}
+
+// over is called once, when the direction has passed on its end, or the connection is closed.
+func (d *direction) over() {
 	d.mu.Lock()
-	d.over = true
+	d.dead = true
 	for _, s := range d.stages {
 		s.halt()
 	}
 	d.stages = nil
 	d.mu.Unlock()
-	d.pump.close()
 	d.flow.held.Add(-d.held.Swap(0))
 	d.change.broadcast()
+	d.c.oneLess()
 }
 
 // wantsChain reports whether bytes have to go through the chain.
-func (d *direction) wantsChain() bool { return d.count.Load() > 0 || d.pump.broken }
+func (d *direction) wantsChain() bool { return d.count.Load() > 0 || d.spliceless.Load() }
 
-// poke wakes run out of a wait for the network. Whoever pokes has changed what run looks at before it waits again.
-func (d *direction) poke() {
-	past := time.Unix(1, 0)
-	_ = d.src.SetReadDeadline(past) // fails when closed: then run is awake
-	_ = d.dst.SetWriteDeadline(past)
+// chain moves bytes until the stream ends, or until the kernel can take over.
+func (d *direction) chain() {
+	for {
+		stop, written := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(written)
+			d.write(stop)
+		}()
+		if d.read(written) == finished {
+			<-written
+			d.turn.Lock()
+			d.phase = ended
+			d.setChained(false)
+			d.turn.Unlock()
+			d.over()
+			return
+		}
+		close(stop)
+		<-written // after an error of the writer's too: then the kernel phase meets it
+		if d.enterKernel() {
+			return
+		}
+	}
 }
 
-// rearm undoes pokes. Look at what may have changed after it, then wait.
-func (d *direction) rearm() {
-	_ = d.src.SetReadDeadline(time.Time{})
-	_ = d.dst.SetWriteDeadline(time.Time{})
-}
-
-// chain reads until the stream ends or the last toxic is gone. A goroutine beside it writes.
-func (d *direction) chain() outcome {
-	d.rearm()
-	d.setChained(true)
-	defer d.setChained(false)
-	stop, written := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(written)
-		d.write(stop)
-	}()
+// read fills the chain. written is closed when the writer has ended.
+func (d *direction) read(written <-chan struct{}) outcome {
 	buf := make([]byte, chunkBytes)
 	for {
-		if o := d.awaitRoom(stop, written); o != toChain {
+		in, change := d.src.in.wait(), d.change.wait()
+		if o := d.awaitRoom(written); o != goOn {
 			return o
 		}
-		n, err := d.src.Read(buf)
-		if n > 0 {
-			d.take(append([]byte(nil), buf[:n]...))
-		}
+		n, again, err := d.src.read(buf)
 		switch {
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			_ = d.src.SetReadDeadline(time.Time{})
+		case n > 0:
+			d.take(bytes.Clone(buf[:n]))
+		case again:
+			select {
+			case <-in:
+			case <-change:
+			case <-written:
+			}
 		case errors.Is(err, net.ErrClosed):
-			<-written
 			return finished
 		default:
 			d.head.Load().close(d.endOf(err))
-			<-written
 			return finished
 		}
 	}
 }
 
-// awaitRoom returns toChain when there is room to read more, toKernel when the chain is empty and not needed.
-func (d *direction) awaitRoom(stop chan<- struct{}, written <-chan struct{}) outcome {
+// awaitRoom returns goOn when there is room to read more, toKernel when the chain is empty and not needed.
+func (d *direction) awaitRoom(written <-chan struct{}) outcome {
 	for {
 		change := d.change.wait()
 		room := d.head.Load().full()
 		wants := d.wantsChain()
 		if d.dstGone.Load() {
-			<-written
 			return finished
 		}
 		switch {
@@ -159,12 +165,10 @@ func (d *direction) awaitRoom(stop chan<- struct{}, written <-chan struct{}) out
 			case <-written:
 				return finished
 			default:
-				return toChain
+				return goOn
 			}
 		case !wants && d.held.Load() == 0:
-			close(stop)
-			<-written
-			return toKernel // after an error of the writer's too: then the kernel phase meets it
+			return toKernel
 		}
 		select {
 		case <-change:
@@ -203,9 +207,9 @@ func (d *direction) release(n int) {
 	d.change.broadcast()
 }
 
-// endOf translates the error that ended reading from src.
+// endOf translates what ended reading from src: nil is an end of stream.
 func (d *direction) endOf(err error) end {
-	if errors.Is(err, io.EOF) && !d.resetBy(d.rawSrc, d.c.back(d)) {
+	if err == nil && !d.resetBy(d.src, d.c.back(d)) {
 		return end{how: atEOF}
 	}
 	d.srcReset.Store(true)
@@ -213,10 +217,10 @@ func (d *direction) endOf(err error) end {
 }
 
 // resetBy reports whether the peer behind a socket has reset it. toPeer is the direction that writes there.
-func (d *direction) resetBy(raw syscall.RawConn, toPeer *direction) bool {
+func (d *direction) resetBy(s *sock, toPeer *direction) bool {
 	// A reset is reported to one system call only, which may have been a write: the next read sees an end of stream. A
 	// connection that both sides have closed looks the same, so look for our own FIN last: it is noted before it is sent.
-	return isClosed(raw) && !toPeer.sentFIN.Load()
+	return s.isClosed() && !toPeer.sentFIN.Load()
 }
 
 // write writes the chain's tail to dst until its end, an error, or stop.
@@ -248,20 +252,35 @@ func (d *direction) write(stop <-chan struct{}) {
 // send writes b, and looks now and then whether it is still worth waiting for a receiver that does not read.
 func (d *direction) send(b []byte) bool {
 	for len(b) > 0 {
-		_ = d.dst.SetWriteDeadline(time.Now().Add(lookEvery))
-		n, err := d.dst.Write(b)
+		out := d.dst.out.wait()
+		n, again, err := d.dst.write(b)
 		b = b[n:]
 		d.wrote(n)
 		switch {
-		case err == nil:
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case err != nil:
 			d.lostDst()
 			return false
-		case n == 0 && d.hopeless():
+		case again && !d.awaitOut(out):
 			return false
 		}
 	}
 	return true
+}
+
+// awaitOut waits until dst may take more. It reports false when that is hopeless.
+func (d *direction) awaitOut(out <-chan struct{}) bool {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-out:
+			return true
+		case <-look.C:
+			if d.hopeless() {
+				return false
+			}
+		}
+	}
 }
 
 // hopeless ends the connection if the blocked receiver has nothing to wait for but a RST, and reports whether it did.
@@ -270,7 +289,7 @@ func (d *direction) hopeless() bool {
 		d.finish(e)
 		return true
 	}
-	if d.srcReset.Load() || d.resetBy(d.rawSrc, d.c.back(d)) {
+	if d.srcReset.Load() || d.resetBy(d.src, d.c.back(d)) {
 		d.finish(end{how: atReset})
 		return true
 	}
@@ -290,7 +309,7 @@ func (d *direction) wrote(n int) {
 // connection's, is the RST for src.
 func (d *direction) lostDst() {
 	d.dstGone.Store(true)
-	_ = d.src.SetReadDeadline(time.Unix(1, 0)) // see poke
+	d.change.broadcast()
 }
 
 // finish passes the end of the stream on.
@@ -299,9 +318,9 @@ func (d *direction) finish(e end) {
 	case open:
 	case atEOF:
 		d.sentFIN.Store(true)
-		_ = d.dst.CloseWrite() // fails when the receiver is gone: its own direction says so
+		d.dst.closeWrite()
 	case atReset:
-		awaitSent(d.c.l.ctx, d.rawDst)
+		d.dst.awaitSent(d.c.l.ctx)
 		if d.c.abort() {
 			d.c.l.passedRST.Add(1)
 		}
@@ -318,11 +337,11 @@ func (d *direction) finish(e end) {
 	}
 }
 
-// add appends a toxic to the chain; engage starts run on it.
+// add appends a toxic to the chain; engage has bytes go through it.
 func (d *direction) add(t *toxic) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.over {
+	if d.dead {
 		return
 	}
 	s := &stage{d: d, t: t, acts: t.actsOn(d.c.l.opts.Seed, d.c.id), in: &queue{limit: queueBytes}}
@@ -387,26 +406,4 @@ func (d *direction) remove(t *toxic) {
 		break
 	}
 	d.change.broadcast()
-	if d.count.Load() == 0 {
-		_ = d.src.SetReadDeadline(time.Unix(1, 0)) // see poke
-	}
-}
-
-// engaged waits until bytes go through the chain, or no longer go at all.
-func (d *direction) engaged(ctx context.Context) error {
-	for {
-		change := d.change.wait()
-		d.mu.Lock()
-		over := d.over
-		d.mu.Unlock()
-		if over || d.chained.Load() || d.count.Load() == 0 {
-			return nil
-		}
-		d.poke()
-		select {
-		case <-change:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }

@@ -119,7 +119,18 @@ func (r *rig) eventually(what string, ok func() bool) {
 // connect opens a connection through the link and returns both of its ends.
 func (r *rig) connect() (client, server *net.TCPConn) {
 	r.t.Helper()
-	c, err := net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(r.link.Addrs()[0]))
+	return r.dial(r.link.Addrs()[0])
+}
+
+// through opens one through an attachment.
+func (r *rig) through(a *proxy.Attachment) (client, server *net.TCPConn) {
+	r.t.Helper()
+	return r.dial(a.Addrs()[0])
+}
+
+func (r *rig) dial(at netip.AddrPort) (client, server *net.TCPConn) {
+	r.t.Helper()
+	c, err := net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(at))
 	if err != nil {
 		r.t.Fatal(err)
 	}

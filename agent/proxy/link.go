@@ -65,6 +65,8 @@ type Options struct {
 	Window   int           // bytes that a connection may hold per direction while a toxic is active; 0: DefaultWindow
 	Sliding  time.Duration // the window of residences and rates; 0: DefaultSliding
 
+	Movers *Movers // shared with other links; nil: the link has its own
+
 	// OnDialError says how a client is told that its server cannot be reached; nil: RST.
 	OnDialError func(error) Hangup
 	Log         *slog.Logger // nil: none
@@ -76,11 +78,13 @@ type Link struct {
 	opts   Options
 	ctx    context.Context //nolint:containedctx // the link's life
 	cancel context.CancelFunc
+	end    func()
+	movers *Movers
 	pipes  pipePool
 	flows  [stream.NumDirections]flowStats
 	work   sync.WaitGroup
 
-	accepted, dialling, dialled, dialFailed, adopted, passedRST atomic.Int64
+	accepted, dialling, dialled, dialFailed, gaveUp, adopted, passedRST atomic.Int64
 
 	changing sync.Mutex // one change of toxics, of enabled, or of attachments, at a time
 
@@ -110,9 +114,16 @@ func Open(ctx context.Context, o Options) (*Link, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Link{opts: o, conns: map[*conn]struct{}{}, hangups: map[Closed]int64{}, enabled: true}
+	l := &Link{opts: o, movers: o.Movers, conns: map[*conn]struct{}{}, hangups: map[Closed]int64{}, enabled: true}
+	if l.movers == nil {
+		var err error
+		if l.movers, err = NewMovers(); err != nil {
+			return nil, fmt.Errorf("open link %s: %w", o.Name, err)
+		}
+	}
 	l.ctx, l.cancel = context.WithCancel(ctx)
-	context.AfterFunc(l.ctx, l.stop) //nolint:contextcheck // stop runs because ctx has ended
+	l.end = sync.OnceFunc(l.finish)
+	context.AfterFunc(l.ctx, l.end) //nolint:contextcheck // it runs because ctx has ended
 	if o.Network == nil {
 		return l, nil
 	}
@@ -143,15 +154,13 @@ func (l *Link) attachments() []*Attachment {
 
 // Adopt puts the link between two connections that are already open, and returns at once. The link owns them from now on.
 func (l *Link) Adopt(client, server *net.TCPConn) error {
-	c, err := l.register(nil, client)
+	c, err := l.newConn(nil, client, func() {}, nil)
 	if err != nil {
+		_ = server.Close()
 		return fmt.Errorf("adopt connection on link %s: %w", l.opts.Name, err)
 	}
 	l.adopted.Add(1)
-	go func() {
-		defer l.forget(c)
-		l.join(c, server)
-	}()
+	l.join(c, server)
 	return nil
 }
 
@@ -161,15 +170,23 @@ func (l *Link) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		l.stop()
-		l.work.Wait()
-		l.pipes.close()
+		l.end()
 	}()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("close link %s: %w", l.opts.Name, context.Cause(ctx))
+	}
+}
+
+// finish closes all that the link has, and waits until it is gone. Call end instead, which does it once.
+func (l *Link) finish() {
+	l.stop()
+	l.work.Wait()
+	l.pipes.close()
+	if l.opts.Movers == nil {
+		l.movers.Close()
 	}
 }
 

@@ -98,6 +98,7 @@ type Snapshot struct {
 	Dialling   int64        `json:"dialling"`    // connections whose server has not answered yet
 	Dialled    int64        `json:"dialled"`     // connections to servers that came up
 	DialFailed int64        `json:"dial_failed"` // connections to servers that did not
+	GaveUp     int64        `json:"gave_up"`     // those of dial_failed whose client left meanwhile
 	Adopted    int64        `json:"adopted"`     // pairs given to Adopt
 	Open       int64        `json:"open"`        // connections now, those still being dialled included
 	PassedRST  int64        `json:"passed_rst"`  // connections that a peer reset, and whose RST was passed on

@@ -8,86 +8,75 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	pipeBytes  = 256 << 10 // asked for; the kernel may give less
-	smallBytes = 16 << 10
 	sparePipes = 64
-	tcpClosed  = 7 // TCP_CLOSE of include/net/tcp_states.h
 	backlog    = 4096
 )
 
-// pipe is what splice needs between two sockets. Messages that fit into its buffer are copied through that instead: it
-// costs as many system calls, and they are cheaper.
-type pipe struct {
-	r, w  int
-	small []byte // what is in buf and not yet written
-	bulk  bool   // the last message did not fit
-	buf   [smallBytes]byte
-}
+// pipe is what splice needs between two sockets.
+type pipe struct{ r, w int }
 
-// fill moves bytes from a socket into the empty pipe. 0 without error is the end of the stream.
-func (p *pipe) fill(fd int) (n int, again bool, err error) {
-	if p.bulk {
-		n, again, err = spliceOnce(fd, p.w, pipeBytes)
-		p.bulk = n >= smallBytes
-		return n, again, err
-	}
-	n, again, err = once("read", func() (int, error) { return unix.Read(fd, p.buf[:]) })
-	p.small = p.buf[:n]
-	p.bulk = n == smallBytes
-	return n, again, err
-}
+// fill moves bytes from a socket into the empty pipe. 0 without error or again is the end of the stream.
+func (p *pipe) fill(fd int) (n int, again bool, err error) { return splice(fd, p.w, pipeBytes) }
 
 // drain moves up to most bytes from the pipe to a socket.
 func (p *pipe) drain(fd, most int) (n int, again bool, err error) {
-	if len(p.small) > 0 {
-		n, again, err = once("write", func() (int, error) { return unix.Write(fd, p.small) })
-		p.small = p.small[n:]
-		return n, again, err
-	}
-	n, again, err = spliceOnce(p.r, fd, most)
+	n, again, err = splice(p.r, fd, most)
 	if n == 0 && !again && err == nil {
 		err = fmt.Errorf("splice from pipe: %w", unix.EPIPE)
 	}
 	return n, again, err
 }
 
-func spliceOnce(from, to, most int) (int, bool, error) {
-	return once("splice", func() (int, error) {
-		n, err := unix.Splice(from, nil, to, nil, most, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		return int(n), err
-	})
-}
-
-// once makes a system call that does not wait; again means that it would have had to. After an error n is 0.
-func once(name string, call func() (int, error)) (n int, again bool, err error) {
+func splice(from, to, most int) (int, bool, error) {
 	for {
-		n, err := call()
-		switch {
-		case err == nil:
-			return n, false, nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return 0, true, nil
-		default:
-			return 0, false, fmt.Errorf("%s: %w", name, err)
+		n, err := unix.Splice(from, nil, to, nil, most, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		if n, again, done, err := settle("splice", int(n), err); done {
+			return n, again, err
 		}
 	}
 }
 
-// read takes bytes out of the pipe.
-func (p *pipe) read(b []byte) (int, error) {
-	if len(p.small) > 0 {
-		n := copy(b, p.small)
-		p.small = p.small[n:]
-		return n, nil
+func readOnce(fd int, b []byte) (int, bool, error) {
+	for {
+		n, err := unix.Read(fd, b)
+		if n, again, done, err := settle("read", n, err); done {
+			return n, again, err
+		}
 	}
-	n, again, err := once("read pipe", func() (int, error) { return unix.Read(p.r, b) })
+}
+
+func writeOnce(fd int, b []byte) (int, bool, error) {
+	for {
+		n, err := unix.Write(fd, b)
+		if n, again, done, err := settle("write", n, err); done {
+			return n, again, err
+		}
+	}
+}
+
+// settle sorts the result of a system call that does not wait: again means that it would have had to, not done that it was
+// interrupted. After an error n is 0.
+func settle(name string, n int, err error) (_ int, again, done bool, _ error) {
+	switch {
+	case err == nil:
+		return n, false, true, nil
+	case errors.Is(err, unix.EINTR):
+		return 0, false, false, nil
+	case errors.Is(err, unix.EAGAIN):
+		return 0, true, true, nil
+	default:
+		return 0, false, true, fmt.Errorf("%s: %w", name, err)
+	}
+}
+
+// read takes bytes out of the pipe, which has some.
+func (p *pipe) read(b []byte) (int, error) {
+	n, again, err := readOnce(p.r, b)
 	if err == nil && (again || n == 0) {
 		err = fmt.Errorf("read pipe: %w", io.ErrUnexpectedEOF)
 	}
@@ -141,52 +130,6 @@ func (x *pipePool) close() {
 		p.close()
 	}
 	x.spare = nil
-}
-
-// isClosed reports whether the connection behind a socket is no more, as after a RST.
-func isClosed(raw syscall.RawConn) bool {
-	var state uint8
-	_ = raw.Control(func(fd uintptr) { // fails on a closed descriptor: then whoever closed it deals with it
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			state = info.State
-		}
-	})
-	return state == tcpClosed
-}
-
-// awaitSent gives what was written to a socket a moment to arrive, before a RST discards it.
-func awaitSent(ctx context.Context, raw syscall.RawConn) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for range 50 {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
-		left := 0
-		_ = raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
-		if left == 0 {
-			return
-		}
-		timer.Reset(time.Millisecond)
-	}
-}
-
-// hangUp sends a FIN and no RST: it takes what lies unread, because a close would answer that with a RST.
-func hangUp(c *net.TCPConn) {
-	if raw, err := c.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.Shutdown(int(fd), unix.SHUT_RDWR)
-			buf := make([]byte, 64<<10)
-			for {
-				if n, err := unix.Read(int(fd), buf); n <= 0 && !errors.Is(err, unix.EINTR) {
-					return
-				}
-			}
-		})
-	}
-	_ = c.Close()
 }
 
 // refuse makes connect() to a listener fail with ECONNREFUSED, and keeps its port. Accept fails until listenAgain.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,15 +14,13 @@ import (
 )
 
 const (
-	linkRounds  = 9
-	linkBulk    = 400 * time.Millisecond
-	linkEchoes  = 2000
 	linkDelay   = 25 * time.Millisecond // of the toxic whose effect is timed
-	linkToxics  = 40
+	linkToxics  = 100
 	nearEnd     = "bench0"
 	farEnd      = "bench1"
 	nearAddress = "10.99.0.1/30"
 	farAddress  = "10.99.0.2/30"
+	congestion  = "/proc/sys/net/ipv4/tcp_congestion_control" // of the namespace
 )
 
 // linkLab is the network of the measurements: load and proxies here, the server at the other end of a veth pair.
@@ -33,7 +33,7 @@ func startLab(ctx context.Context) (func(order) (answer, error), error) {
 	return func(o order) (a answer, err error) {
 		l := &linkLab{ways: map[string]netip.AddrPort{}}
 		defer func() { err = errors.Join(err, l.close()) }()
-		if err := l.open(ctx, o.Space); err != nil {
+		if err := l.open(ctx, o); err != nil {
 			return a, err
 		}
 		a.Lab, err = l.measure(o)
@@ -41,41 +41,44 @@ func startLab(ctx context.Context) (func(order) (answer, error), error) {
 	}, nil
 }
 
-func (l *linkLab) open(ctx context.Context, space bool) (err error) {
-	if l.server, err = startRole(ctx, roleServer, space); err != nil {
+func (l *linkLab) open(ctx context.Context, o order) (err error) {
+	if l.server, err = startRole(ctx, roleServer, o.Space); err != nil {
 		return err
 	}
 	at := netip.MustParseAddrPort("127.0.0.1:0")
-	if space {
+	if o.Space {
+		if err := setCongestion(o.Congestion); err != nil {
+			return err
+		}
 		if err := makeEnds(l.server.cmd.Process.Pid); err != nil {
 			return err
 		}
 		at = netip.AddrPortFrom(netip.MustParsePrefix(farAddress).Addr(), 0)
 	}
-	a, err := l.server.ask(order{Do: "serve", At: at, Space: space})
+	a, err := l.server.ask(order{Do: doServe, At: at, Space: o.Space, Congestion: o.Congestion})
 	if err != nil {
 		return err
 	}
 	l.ways[wayDirect] = a.At
-	for _, x := range []struct {
-		role **role
-		name string
-		way  string
-		do   string
-	}{{&l.load, roleLoad, "", ""}, {&l.ours, roleOurs, wayOurs, "open"}, {&l.stock, roleToxiproxy, wayToxiproxy, "open"}} {
-		if *x.role, err = startRole(ctx, x.name, false); err != nil {
-			return err
-		}
-		if x.way == "" {
-			continue
-		}
-		to, err := (*x.role).ask(order{Do: x.do, At: a.At})
-		if err != nil {
-			return err
-		}
-		l.ways[x.way] = to.At
+	if l.load, err = startRole(ctx, roleLoad, false); err != nil {
+		return err
 	}
-	return nil
+	if l.ours, err = l.proxy(ctx, roleOurs, wayOurs, a.At); err != nil {
+		return err
+	}
+	l.stock, err = l.proxy(ctx, roleToxiproxy, wayToxiproxy, a.At)
+	return err
+}
+
+// proxy starts a proxy to the server.
+func (l *linkLab) proxy(ctx context.Context, name, way string, server netip.AddrPort) (*role, error) {
+	r, err := startRole(ctx, name, false)
+	if err != nil {
+		return nil, err
+	}
+	a, err := r.ask(order{Do: doOpen, At: server})
+	l.ways[way] = a.At
+	return r, err
 }
 
 func (l *linkLab) close() error {
@@ -102,8 +105,19 @@ func makeEnds(pid int) error {
 }
 
 // takeEnd raises the end of the pair that is here.
-func takeEnd(at netip.AddrPort) error {
-	return raise(farEnd, netip.PrefixFrom(at.Addr(), 30).String())
+func takeEnd(at netip.AddrPort, algorithm string) error {
+	return errors.Join(setCongestion(algorithm), raise(farEnd, netip.PrefixFrom(at.Addr(), 30).String()))
+}
+
+// setCongestion chooses the congestion control of this network namespace; empty leaves it.
+func setCongestion(algorithm string) error {
+	if algorithm == "" {
+		return nil
+	}
+	if err := os.WriteFile(congestion, []byte(algorithm), 0o644); err != nil {
+		return fmt.Errorf("choose congestion control: %w", err)
+	}
+	return nil
 }
 
 func raise(name, address string) error {
@@ -121,52 +135,51 @@ func raise(name, address string) error {
 	return nil
 }
 
-// quantities are what is measured of each way, in this order. Count, where given, bounds them all to one.
-func quantities() []quantity {
-	return []quantity{
-		{"up, 1 connection", order{Do: "bulk", Mode: modeSink, Conns: 1, For: linkBulk}},
-		{"down, 1 connection", order{Do: "bulk", Mode: modeSource, Conns: 1, For: linkBulk}},
-		{"up, 50 connections", order{Do: "bulk", Mode: modeSink, Conns: 50, For: linkBulk}},
-		{"round trip, 1 B", order{Do: "echo", Size: 1, Count: linkEchoes}},
-		{"round trip, 1 KiB", order{Do: "echo", Size: 1 << 10, Count: linkEchoes}},
-	}
-}
-
-type quantity struct {
-	name string
-	ask  order
-}
-
 // measure takes all quantities of all ways in turn, and the order of the ways turns too.
 func (l *linkLab) measure(o order) (*linkNumbers, error) {
-	n := &linkNumbers{Spaces: o.Space, Ways: map[string]map[string]series{}}
-	ways := []string{wayDirect, wayOurs, wayToxiproxy}
-	rounds := linkRounds
-	if o.Count > 0 {
-		rounds = o.Count
+	used, err := os.ReadFile(congestion)
+	if err != nil {
+		return nil, fmt.Errorf("read congestion control: %w", err)
 	}
-	for i := range rounds {
+	n := &linkNumbers{Congestion: strings.TrimSpace(string(used)), Ways: map[string]map[string]series{}}
+	ways := []string{wayDirect, wayOurs, wayToxiproxy}
+	for i := range o.Count {
 		for _, q := range quantities() {
+			if o.BulkOnly && !q.isBulk() {
+				continue
+			}
 			if n.Ways[q.name] == nil {
 				n.Ways[q.name] = map[string]series{}
 			}
 			for j := range ways {
-				way := ways[(i+j)%len(ways)]
-				q.ask.At = l.ways[way]
-				a, err := l.load.ask(q.ask)
-				if err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", q.name, way, err)
+				if err := l.sample(q, ways[(i+j)%len(ways)], n); err != nil {
+					return nil, err
 				}
-				n.Ways[q.name][way] = append(n.Ways[q.name][way], a.Value)
 			}
 		}
+	}
+	if o.BulkOnly {
+		return n, nil
 	}
 	return n, l.toxics(n)
 }
 
+// sample takes one round's samples of a quantity of a way.
+func (l *linkLab) sample(q quantity, way string, n *linkNumbers) error {
+	q.ask.At = l.ways[way]
+	for range q.samples {
+		a, err := l.load.ask(q.ask)
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", q.name, way, err)
+		}
+		n.Ways[q.name][way] = append(n.Ways[q.name][way], a.Value)
+	}
+	return nil
+}
+
 // toxics times a toxic, from the decision to its effect on bytes, and back.
 func (l *linkLab) toxics(n *linkNumbers) error {
-	if _, err := l.load.ask(order{Do: "watch", At: l.ways[wayOurs]}); err != nil {
+	if _, err := l.load.ask(order{Do: doWatch, At: l.ways[wayOurs]}); err != nil {
 		return err
 	}
 	for range linkToxics {
@@ -175,12 +188,12 @@ func (l *linkLab) toxics(n *linkNumbers) error {
 			delayed int
 			seen    *series
 			call    *series
-		}{{"add", 1, &n.Added, &n.AddCall}, {"remove", 0, &n.Removed, &n.RemoveCall}} {
+		}{{doAdd, 1, &n.Added, &n.AddCall}, {doRemove, 0, &n.Removed, &n.RemoveCall}} {
 			a, err := l.ours.ask(order{Do: x.do, For: linkDelay})
 			if err != nil {
 				return err
 			}
-			b, err := l.load.ask(order{Do: "seen", Count: x.delayed, For: linkDelay, After: a.Began})
+			b, err := l.load.ask(order{Do: doSeen, Count: x.delayed, For: linkDelay, After: a.Began})
 			if err != nil {
 				return err
 			}
@@ -196,6 +209,7 @@ type watcher struct {
 	mu   sync.Mutex
 	more *sync.Cond
 	echo []echo // the newest ones
+	lost int    // how many came before them
 	err  error
 }
 
@@ -223,6 +237,7 @@ func (w *watcher) run(s socket) {
 		w.mu.Lock()
 		if w.err = err; len(w.echo) == manyEchoes {
 			w.echo = w.echo[:copy(w.echo, w.echo[manyEchoes/2:])]
+			w.lost += manyEchoes / 2
 		}
 		w.echo = append(w.echo, echo{sent, monotonic()})
 		w.more.Signal()
@@ -239,8 +254,8 @@ func (w *watcher) seen(delayed bool, delay time.Duration, after int64) (int64, e
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for from := 0; ; w.more.Wait() {
-		for ; from < len(w.echo); from++ {
-			e := w.echo[from]
+		for ; from < w.lost+len(w.echo); from++ {
+			e := w.echo[max(from-w.lost, 0)]
 			switch slow := e.back-e.sent >= int64(delay); {
 			case e.back <= after || slow != delayed:
 			case delayed:
@@ -252,6 +267,5 @@ func (w *watcher) seen(delayed bool, delay time.Duration, after int64) (int64, e
 		if w.err != nil {
 			return 0, fmt.Errorf("watch echoes: %w", w.err)
 		}
-		from = min(from, len(w.echo)-1)
 	}
 }

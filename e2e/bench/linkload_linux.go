@@ -14,13 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a load connection's first byte asks of the server.
-const (
-	modeSink   = 's' // read to the end, then close
-	modeSource = 'o' // write until the client closes
-	modeEcho   = 'e'
-)
-
 const (
 	bulkBytes   = 128 << 10 // one write
 	loadThreads = 256       // more than there are connections

@@ -21,39 +21,6 @@ import (
 	"github.com/discompose/discompose/agent/proxy"
 )
 
-// A role is a process of its own: this program again, with the role's name as its only argument. It answers each line of
-// standard input, an order, with a line of standard output, and ends with its input.
-const (
-	roleLab       = "link-lab"       // the network, the other roles, and the measurements
-	roleServer    = "link-server"    // the load's server
-	roleLoad      = "link-load"      // the load's client
-	roleOurs      = "link-ours"      // an idle link
-	roleToxiproxy = "link-toxiproxy" // a stock Toxiproxy
-)
-
-// order is what a role is asked to do.
-type order struct {
-	Do    string         `json:"do"`
-	At    netip.AddrPort `json:"at"`
-	Mode  byte           `json:"mode"`
-	Conns int            `json:"conns"`
-	Size  int            `json:"size"`
-	Count int            `json:"count"`
-	For   time.Duration  `json:"for"`
-	After int64          `json:"after"`
-	Space bool           `json:"space"` // over a network of its own
-}
-
-// answer is what came of it.
-type answer struct {
-	Err   string         `json:"err,omitempty"`
-	At    netip.AddrPort `json:"at,omitzero"`
-	Value float64        `json:"value"`         // bytes per second, or microseconds
-	Lab   *linkNumbers   `json:"lab,omitempty"` // of roleLab
-	// CLOCK_MONOTONIC in ns: of each call of a toxic; of the first delayed, or undelayed, echo that came after.
-	Began, Ended, Seen int64
-}
-
 // roleOf runs a role, if the arguments name one.
 func roleOf(ctx context.Context, args []string) (done bool, err error) {
 	if len(args) != 1 {
@@ -119,6 +86,10 @@ func startRole(ctx context.Context, name string, ownSpace bool) (*role, error) {
 	}
 	if ownSpace {
 		r.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+		if os.Geteuid() != 0 {
+			r.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+			r.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		}
 	}
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {
@@ -162,7 +133,7 @@ func startServer(context.Context) (func(order) (answer, error), error) {
 	blockingThreads()
 	return func(o order) (answer, error) {
 		if o.Space {
-			if err := takeEnd(o.At); err != nil {
+			if err := takeEnd(o.At, o.Congestion); err != nil {
 				return answer{}, err
 			}
 		}
@@ -188,15 +159,15 @@ func startLoad(context.Context) (func(order) (answer, error), error) {
 	var w *watcher
 	return func(o order) (a answer, err error) {
 		switch o.Do {
-		case "bulk":
+		case doBulk:
 			a.Value, err = bulk(o.At, o.Mode, o.Conns, o.For)
-		case "echo":
+		case doEcho:
 			var d time.Duration
 			d, err = echoes(o.At, o.Size, o.Count)
 			a.Value = float64(d) / float64(time.Microsecond)
-		case "watch": // echo one byte after the other from now on
+		case doWatch: // echo one byte after the other from now on
 			w, err = watch(o.At)
-		case "seen":
+		case doSeen:
 			a.Seen, err = w.seen(o.Count > 0, o.For, o.After)
 		}
 		return a, err
@@ -224,18 +195,18 @@ func startOurs(ctx context.Context) (func(order) (answer, error), error) {
 	var l *proxy.Link
 	return func(o order) (a answer, err error) {
 		switch o.Do {
-		case "open":
+		case doOpen:
 			if l, err = proxy.Open(ctx, proxy.Options{Name: "bench", Network: upstream(o.At)}); err == nil {
 				a.At = l.Addrs()[0]
 			}
-		case "add":
+		case doAdd:
 			a.Began = monotonic()
 			_, err = l.AddToxic(ctx, proxy.Toxic{
 				Name: "x", Type: "latency", Stream: "downstream", Toxicity: 1,
 				Attributes: map[string]any{"latency": o.For.Milliseconds()},
 			})
 			a.Ended = monotonic()
-		case "remove":
+		case doRemove:
 			a.Began = monotonic()
 			err = l.RemoveToxic("x")
 			a.Ended = monotonic()

@@ -78,6 +78,7 @@ func parts() []part {
 	return []part{
 		{"rows", (*bench).rows},
 		{"check", (*bench).logCheck},
+		{"links", (*bench).links},
 		{"faults", (*bench).faults},
 		{"agent", (*bench).agents},
 		{"cuts", (*bench).cuts},
