@@ -64,7 +64,7 @@ func (v linkView) counted() string {
 		text += fmt.Sprintf(" (and %s in vain)", count(v.DialFailed))
 	}
 	if v.Direct > 0 {
-		text += fmt.Sprintf(", and let %s past on purpose, while a fault had cut %s off", count(v.Direct), clean(v.To, 80))
+		text += fmt.Sprintf(", and let %s past on purpose, while %s could not be reached", count(v.Direct), clean(v.To, 80))
 	}
 	text += "; " + countOf(v.Passed, "packet") + " passed by"
 	if v.Guarded > 0 {

@@ -29,7 +29,7 @@ func TestLinksSayWhatIsProven(t *testing.T) {
 		{"a connection passed", func(l *ledger.Link) { l.Arrived++ }, "| **1 connection passed by** |", "nothing passed by |\n\n"},
 		{"packets passed", func(l *ledger.Link) { l.Passed = 2 }, "2 packets passed by. **Some of its traffic did not pass the proxy", "nothing passed by"},
 		{"a counter is lost", func(l *ledger.Link) { l.Arrived = 40 }, "2 connections of the proxy went uncounted", "nothing passed by"},
-		{"one was let past", func(l *ledger.Link) { l.Direct, l.Arrived = 1, 43 }, "and let 1 past on purpose, while a fault had cut db off", "not proven"},
+		{"one was let past", func(l *ledger.Link) { l.Direct, l.Arrived = 1, 43 }, "and let 1 past on purpose, while db could not be reached", "not proven"},
 		{"nobody connected", func(l *ledger.Link) { *l = ledger.Link{Name: l.Name, From: l.From, To: l.To, Port: l.Port} }, "nobody connected", "nothing passed by"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

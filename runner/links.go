@@ -269,6 +269,9 @@ func (r *run) openAPI(ctx context.Context) error {
 	if r.o.ToxiproxyAPI == "" {
 		return nil
 	}
+	if len(r.plan.Routes) == 0 {
+		r.say(Event{Kind: EventWarn, Text: "Toxiproxy's API shows nothing: no link is routed in this run"})
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", r.o.ToxiproxyAPI)
 	if err != nil {
 		return fmt.Errorf("open Toxiproxy's API on %s: %w", r.o.ToxiproxyAPI, err)

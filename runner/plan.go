@@ -287,6 +287,9 @@ func (in Injection) what(services []scenarios.Service) string {
 		}
 		targets = append(targets, text)
 	}
+	if len(targets) == 0 { // the services of a project to attach to are not known yet
+		targets = in.Fault.Target
+	}
 	text := fmt.Sprintf("%s: %s %s", in.ID, in.Fault.Kind, strings.Join(targets, ", "))
 	if in.Fault.For != nil {
 		text += " for " + in.Fault.For.String()

@@ -46,6 +46,10 @@ func (m *Manager) render() error {
 	}
 	// Side by side: taking rules away makes the kernel wait, in each namespace for itself.
 	errs := make([]error, 0, len(want))
+	before := map[*space][]string{}
+	for s := range want {
+		before[s] = slices.Clone(s.table.rules[chainRoute])
+	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for s, rules := range want {
@@ -58,7 +62,29 @@ func (m *Manager) render() error {
 		})
 	}
 	all.Wait()
+	for s, had := range before {
+		if to := m.newlyRouted(s, had); len(to) > 0 {
+			errs = append(errs, forget(s.ns, to))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// newlyRouted lists the servers to which connections are redirected now and were not before. The caller holds mu.
+func (m *Manager) newlyRouted(s *space, had []string) unanswered {
+	now := s.table.rules[chainRoute]
+	if len(now) == 0 || slices.Equal(now, had) {
+		return nil
+	}
+	out := unanswered{}
+	for _, e := range m.entriesOf(s) {
+		for _, to := range m.servers(e, s) {
+			if !m.past(e, s, to.member) {
+				out[netip.AddrPortFrom(to.addr, uint16(e.Port))] = true //nolint:gosec // a port
+			}
+		}
+	}
+	return out
 }
 
 // wanted is the rules of each namespace by chain. The caller holds mu.
@@ -215,6 +241,7 @@ func (m *Manager) proofRules(s *space) []rule {
 func (m *Manager) arrivedRules(s *space, want map[string][]rule) {
 	for _, e := range m.edges {
 		if slices.ContainsFunc(membersOf(s), func(x *member) bool { return x.who == e.To }) {
+			want[chainArrived] = append(want[chainArrived], m.doorRules(e, s)...)
 			for _, a := range m.clientAddrs(e, s) {
 				here := func() *builder { return on().address(a, 0).port(uint16(e.Port), 1) } //nolint:gosec // a port
 				want[chainArrived] = append(want[chainArrived], here().ctMark(markArrived).reset(true).setCtMark(0).rule(),
@@ -231,6 +258,70 @@ func (m *Manager) arrivedRules(s *space, want map[string][]rule) {
 			want[chainArrived] = append(want[chainArrived], e.from(to.addr).ctMark(markDirect).reset(true).setCtMark(0).rule())
 		}
 	}
+}
+
+// doorRules keep connections out at the server that a link's clients open past the proxy though they should not: an attempt
+// that was under way when the server got its address, or when its port was opened. What is dropped is repeated within a
+// second, and goes to the proxy then.
+func (m *Manager) doorRules(e *edge, s *space) []rule {
+	var out []rule
+	for _, from := range m.spacesInOrder() {
+		n := from.entries[e]
+		if from == s || n == nil || from.ports == nil || from.ports.count == 0 {
+			continue
+		}
+		for _, a := range from.addrs() {
+			if n.port(a) == 0 || a.Is6() && !from.loop6 {
+				continue // its connections are not redirected
+			}
+			here := on().address(a, 0).port(uint16(e.Port), 1).opening().outside(from.ports) //nolint:gosec // a port
+			switch how := m.wayTo(e, from, s); {
+			case how == wayCut || how == waySilent && !m.sockets:
+				continue
+			case how == waySilent:
+				here = here.heard()
+			}
+			out = append(out, here.count(e.counter(counterGuarded)).drop())
+		}
+	}
+	return out
+}
+
+// way is where new connections of a link to one server go.
+type way uint8
+
+const (
+	wayProxy  way = iota
+	waySilent     // past the proxy: the port is closed
+	wayCut        // past the proxy: a cut is between the two
+)
+
+// wayTo is the way from one namespace to the server in another.
+func (m *Manager) wayTo(e *edge, from, to *space) way {
+	for _, x := range membersOf(to) {
+		switch {
+		case x.who != e.To || !m.past(e, from, x):
+		case m.silent[door{x.id, uint16(e.Port)}]: //nolint:gosec // a port
+			return waySilent
+		default:
+			return wayCut
+		}
+	}
+	return wayProxy
+}
+
+func (m *Manager) spacesInOrder() []*space {
+	out := make([]*space, 0, len(m.spaces))
+	for _, s := range m.spaces {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *space) int {
+		if a.inode < b.inode {
+			return -1
+		}
+		return 1
+	})
+	return out
 }
 
 func membersOf(s *space) []*member {

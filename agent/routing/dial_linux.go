@@ -78,6 +78,9 @@ func (n sockets) Dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, err
 	f := os.NewFile(uintptr(fd), "dial "+to.String())
 	defer f.Close() //nolint:errcheck // the connection is a duplicate
 	if err := connected(ctx, f); err != nil {
+		if errors.Is(err, unix.ECONNREFUSED) {
+			n.refused(to)
+		}
 		return nil, fmt.Errorf("dial %s: %w", to, err)
 	}
 	c, err := net.FileConn(f)

@@ -37,17 +37,21 @@ type Manager struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
-	mu      sync.Mutex
-	started bool
-	stale   bool // the rules are behind the addresses
-	start   agent.NetStart
-	edges   []*edge
-	spaces  map[uint64]*space
-	members map[string]*member
-	cuts    map[string]*cut
-	lastCut int
-	direct  map[string]map[string]bool // container → ids of faults that end its program
-	silent  map[door]bool              // its ports that are closed
+	mu       sync.Mutex
+	started  bool
+	stale    bool // the rules are behind the addresses
+	start    agent.NetStart
+	edges    []*edge
+	spaces   map[uint64]*space
+	members  map[string]*member
+	cuts     map[string]*cut
+	lastCut  int
+	direct   map[string]map[string]bool // container → ids of faults that end its program
+	silent   map[door]bool              // ports of links' servers that are closed
+	watching map[string]bool            // containers whose ports are looked at
+	sockets  bool                       // rules can tell whether somebody listens
+
+	movers *proxy.Movers // of every link
 
 	waiting atomic.Int64 // changes of addresses that are about to be taken in
 }
@@ -95,7 +99,7 @@ func (c *cut) counter(what string) string { return fmt.Sprintf("cut-%s-%d", what
 func NewManager(ctx context.Context, o Options) *Manager {
 	m := &Manager{
 		o: o, spaces: map[uint64]*space{}, members: map[string]*member{},
-		cuts: map[string]*cut{}, direct: map[string]map[string]bool{}, silent: map[door]bool{},
+		cuts: map[string]*cut{}, direct: map[string]map[string]bool{}, silent: map[door]bool{}, watching: map[string]bool{},
 	}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	m.api.Own = isOwn
@@ -126,11 +130,15 @@ func (m *Manager) open(s agent.NetStart) error {
 	if m.started {
 		return errors.New("start routing: it has been started")
 	}
+	m.sockets = inNew(trySocket) == nil
+	var err error
+	if m.movers, err = proxy.NewMovers(); err != nil {
+		return err
+	}
 	m.started, m.start = true, s
 	for i, x := range s.Links {
 		e := &edge{Edge: x, index: i, totals: map[string]int64{}}
-		var err error
-		e.link, err = proxy.Open(m.ctx, proxy.Options{Name: x.Name, Upstream: fmt.Sprintf("%s:%d", x.To, x.Port), Seed: uint64(s.Seed)}) //nolint:gosec // any bits are a seed
+		e.link, err = proxy.Open(m.ctx, proxy.Options{Name: x.Name, Upstream: fmt.Sprintf("%s:%d", x.To, x.Port), Seed: uint64(s.Seed), Movers: m.movers}) //nolint:gosec // any bits are a seed
 		if err != nil {
 			return err
 		}
@@ -156,6 +164,9 @@ func (m *Manager) Close() error {
 		errs = append(errs, e.link.Close(ctx))
 	}
 	m.work.Wait()
+	if m.movers != nil {
+		m.movers.Close()
+	}
 	return errors.Join(errs...)
 }
 
@@ -182,6 +193,7 @@ func (m *Manager) join(x *member, ns nsFile, late bool) (joined bool, err error)
 	x.space = s
 	s.members[x.id], m.members[x.id] = x, x
 	m.enter(s, x)
+	m.watchDoors(x.id)
 	err = m.render()
 	m.o.Emit(agent.EventArmed, agent.Armed{Container: x.id, Service: x.who, Late: late, Listeners: len(s.entries), At: bootTime()})
 	return true, err
@@ -229,7 +241,7 @@ func (m *Manager) enter(s *space, x *member) {
 			e.note(fmt.Sprintf("%s shares its network namespace: its connections go through %s", x.name, other.Name))
 			continue
 		}
-		at, err := e.link.Attach(m.ctx, sockets{s.ns, s.ports})
+		at, err := e.link.Attach(m.ctx, sockets{s.ns, s.ports, m.refused})
 		if err != nil {
 			e.note(fmt.Sprintf("%s: %v", x.name, err))
 			m.o.Log("route " + e.Name + ": " + err.Error())
@@ -275,6 +287,7 @@ func (m *Manager) leave(x *member) {
 func (m *Manager) remove(x *member) {
 	m.noteUnrouted()
 	delete(m.members, x.id)
+	m.shut(x.id)
 	delete(x.space.members, x.id)
 	if len(x.space.members) > 0 {
 		return

@@ -157,6 +157,19 @@ func (b *builder) synAck(text string, flags byte) *builder {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2 | 16}, Xor: []byte{0}}, cmp(expr.CmpOpEq, []byte{flags}))
 }
 
+// outside matches source ports that the proxy's own connections do not have.
+func (b *builder) outside(p *ports) *builder {
+	first, last := uint16(p.first), uint16(p.first+p.count-1) //nolint:gosec // ports
+	return b.add(fmt.Sprintf("sport not %d-%d", first, last),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2},
+		&expr.Range{Op: expr.CmpOpNeq, Register: 1, FromData: binaryutil.BigEndian.PutUint16(first), ToData: binaryutil.BigEndian.PutUint16(last)})
+}
+
+// heard matches segments that a socket is there for: a connection's, or a listener's.
+func (b *builder) heard() *builder {
+	return b.add("socket", &expr.Socket{Key: expr.SocketKeyTransparent, Register: 1})
+}
+
 func (b *builder) count(counter string) *builder {
 	return b.add("counter "+counter, &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: counter})
 }

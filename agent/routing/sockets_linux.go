@@ -188,6 +188,49 @@ func tracked(ns *os.File) (map[pair]flow, error) {
 	return out, nil
 }
 
+// unanswered matches connections that wait for the first answer of one of some servers, and do not go to the proxy.
+type unanswered map[netip.AddrPort]bool
+
+// MatchConntrackFlow reports whether conntrack is to forget a flow.
+func (u unanswered) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	const synSent = 1 // TCP_CONNTRACK_SYN_SENT
+	state, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
+	to, okTo := netip.AddrFromSlice(f.Forward.DstIP)
+	return ok && okTo && state.State == synSent && !f.Reverse.SrcIP.IsLoopback() && u[netip.AddrPortFrom(to.Unmap(), f.Forward.DstPort)]
+}
+
+// forget makes conntrack forget what waits for an answer of some servers. A connection attempt from before the redirect
+// would go past the proxy for as long as it is repeated; the next repetition is a new one then.
+func forget(ns *os.File, to unanswered) error {
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_NETFILTER)
+	if err != nil {
+		return fmt.Errorf("open connection tracking: %w", err)
+	}
+	defer h.Close()
+	var errs []error
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		if _, err := h.ConntrackDeleteFilters(netlink.ConntrackTable, family, to); err != nil {
+			errs = append(errs, fmt.Errorf("forget unanswered connections: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// trySocket makes a rule that asks for a socket in this thread's namespace.
+func trySocket() error {
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer ns.Close() //nolint:errcheck // opened to read
+	t, err := openTable(ns, "discompose_probe")
+	if err != nil {
+		return err
+	}
+	rules := map[string][]rule{chainArrived: {on().address(netip.MustParseAddr("192.0.2.1"), 0).port(80, 1).opening().heard().count("n").drop()}}
+	return errors.Join(t.render(chainSpecs(), rules, []string{"n"}), t.close())
+}
+
 // inNew runs f on a thread in a network namespace that is made for it and ends with it.
 func inNew(f func() error) error {
 	result := make(chan error, 1)

@@ -197,8 +197,9 @@ func (s *space) addrs() []netip.Addr {
 
 // sockets are a link's sockets in one namespace. It implements proxy.Network.
 type sockets struct {
-	ns    *os.File
-	ports *ports
+	ns      *os.File
+	ports   *ports
+	refused func(by netip.AddrPort) // told of each server that refuses the proxy
 }
 
 // Listen opens a listener on each loopback. There may be no loopback yet: the namespace may just have been made.

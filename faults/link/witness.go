@@ -167,7 +167,7 @@ func (w want) over(state faults.LinkState, r faults.Record, but string) faults.W
 		case x.Active:
 			others++
 		case own:
-			acted += x.Acted
+			acted = max(acted, x.Acted) // with both directions a connection has two
 		}
 	}
 	note := fmt.Sprintf("%s is off %s, where %s had it", r.Kind, r.On, many(acted, "connection"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -63,6 +64,9 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 	default:
 		return &usageError{fmt.Errorf("--pull %q: use missing, always or never", o.pull)}
 	}
+	if err := loopback(o.toxiproxy); err != nil {
+		return err
+	}
 	// Every scenario is read before anything is started.
 	var all []*scenarios.Scenario
 	var bad []error
@@ -96,6 +100,21 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 		err = errors.Join(err, fmt.Errorf("%s did not run: %w", s.Name, context.Cause(ctx)))
 	}
 	return err
+}
+
+// loopback refuses an address at which others than the users of this machine could change a run.
+func loopback(address string) error {
+	if address == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return &usageError{fmt.Errorf("--toxiproxy-api %q: write an address and a port, as in 127.0.0.1:8474", address)}
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return &usageError{fmt.Errorf("--toxiproxy-api %s: whoever reaches it can change the run: use the loopback, as in 127.0.0.1:%s", address, port)}
+	}
+	return nil
 }
 
 func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) runner.Outcome {
