@@ -119,7 +119,7 @@ func TestAnyTextMakesWellFormedJUnit(t *testing.T) {
 			return string(rapid.SliceOf(rapid.Byte()).Draw(rt, "bytes"))
 		})).Draw(rt, "text")
 		r := bad.WithoutOps()
-		r.Run.Scenario, r.Run.Description, r.Run.Fallbacks = text, text, []string{text}
+		r.Run.Scenario, r.Run.Description, r.Run.Fallbacks, r.Dir = text, text, []string{text}, "runs/"+text
 		got := readJUnit(rt, []reports.Entry{{Scenario: text, File: text, Record: r, Dirty: text}, {Scenario: text, Class: text, Reason: text}, {Skipped: true, Reason: text}})
 		for _, c := range got.Suites[0].Cases {
 			for _, s := range []string{c.Name, c.File, c.Out} {
