@@ -19,6 +19,7 @@ type Entry struct {
 	File     string  // the scenario's file as it was named; empty for a shipped one
 	Line     int     // where in File the scenario names itself, from 1; 0 is unknown
 	Record   *Record // nil where the run came to no verdict
+	Dir      string  // run directory of a run without a Record; empty where there is none
 	Class    string  // why there is no verdict, in a word: "environment"
 	Reason   string  // the same in a sentence
 	Skipped  bool    // the run never began
@@ -131,6 +132,14 @@ func (e *Entry) command() string {
 		text += fmt.Sprintf(" --seed %d", seed)
 	}
 	return text
+}
+
+// dir is the run as far as its place is concerned; ok is whether it has one.
+func (e *Entry) dir() (r *Record, ok bool) {
+	if e.Record != nil {
+		return e.Record, true
+	}
+	return &Record{Dir: e.Dir}, e.Dir != ""
 }
 
 // reasons are the lines that explain the verdict: what could not be undone, every class, the first violations.

@@ -118,9 +118,11 @@ func (e *Entry) junitCase() junitCase {
 	if _, ok := e.seed(); ok {
 		c.Properties = append(c.Properties, junitProperty{"seed", e.seedCell()})
 	}
+	if r, ok := e.dir(); ok {
+		c.Properties = append(c.Properties, junitProperty{"run", clean(r.shortDir(), 1000)})
+	}
 	if r := e.Record; r != nil {
 		c.Time = seconds3(r.seconds())
-		c.Properties = append(c.Properties, junitProperty{"run", clean(r.shortDir(), 1000)})
 		for _, f := range r.Run.Fallbacks {
 			c.Properties = append(c.Properties, junitProperty{"fallback", clean(f, 200)})
 		}
@@ -150,8 +152,8 @@ func (e *Entry) junitCase() junitCase {
 func (e *Entry) junitProblem() *junitProblem {
 	lines := append([]string{e.title(), e.outcome()}, e.reasons()...)
 	lines = append(lines, "again: "+e.command())
-	if e.Record != nil {
-		lines = append(lines, "run directory: "+clean(e.Record.shortDir(), 300))
+	if r, ok := e.dir(); ok {
+		lines = append(lines, "run directory: "+clean(r.shortDir(), 300))
 	}
 	return &junitProblem{Type: e.class(), Message: e.title(), Text: plain(strings.Join(lines, "\n"))}
 }

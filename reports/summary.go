@@ -93,7 +93,7 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 	for i := range entries {
 		e := &entries[i]
 		class := e.class()
-		cells := []string{none, none, none, none, none, none}
+		cells := slices.Repeat([]string{none}, 6)
 		if r := e.Record; r != nil {
 			for _, f := range r.Run.Fallbacks {
 				class += ", " + clean(f, 60)
@@ -105,8 +105,11 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 			}
 			cells = []string{
 				availabilityCell(j.Overall), r.recoveryCell(), fmt.Sprintf("%d of %d", j.Convicted, j.Tried), count(total),
-				fmt.Sprintf("%.0f s", r.seconds()), dir(r),
+				fmt.Sprintf("%.0f s", r.seconds()), none,
 			}
+		}
+		if r, ok := e.dir(); ok {
+			cells[len(cells)-1] = dir(r)
 		}
 		if e.Dirty != "" {
 			class += ", left dirty"
@@ -120,14 +123,18 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 	return t.String()
 }
 
-// dirLink is the run directory as a Markdown link to its report, for a file in folder.
+// dirLink is the run directory as a Markdown link to its report, or to itself where it has none, for a file in folder.
 func (r *Record) dirLink(folder string) string {
 	short := code(r.shortDir(), 200)
 	if folder == "" {
 		return short
 	}
 	from, err1 := filepath.Abs(folder)
-	to, err2 := filepath.Abs(filepath.Join(r.Dir, "report.md"))
+	name := "report.md"
+	if r.Judgement.Primary == "" {
+		name = ""
+	}
+	to, err2 := filepath.Abs(filepath.Join(r.Dir, name))
 	rel, err3 := filepath.Rel(from, to)
 	if err1 != nil || err2 != nil || err3 != nil {
 		return short

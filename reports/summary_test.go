@@ -28,7 +28,8 @@ func mixed(t *testing.T) []reports.Entry {
 	all[4].Record.Dir = "/home/anna/shop/runs/x"
 	return append(
 		all,
-		reports.Entry{Scenario: "web_pause", Seed: new(int64(3)), File: "scenarios/web_pause.toml", Class: "environment", Reason: "docker engine is not available"},
+		reports.Entry{Scenario: "web_pause", Seed: new(int64(3)), File: "scenarios/web_pause.toml", Class: "environment", Reason: "docker engine is not available",
+			Dir: "/home/anna/shop/runs/web"},
 		reports.Entry{Scenario: "web_kill", Seed: new(int64(4)), File: "/elsewhere/web_kill.toml", Skipped: true, Class: "interrupted", Reason: "interrupted"},
 	)
 }

@@ -83,7 +83,7 @@ func (e ending) entry(j job, cause error) reports.Entry {
 		if e.record != nil {
 			out.Seed = &e.record.Run.Seed
 		}
-		out.Class = reasonClass(exitOf(e.outcome.Err))
+		out.Class, out.Dir = reasonClass(exitOf(e.outcome.Err)), e.outcome.Dir
 		if e.outcome.Err != nil {
 			out.Reason = e.outcome.Err.Error()
 		}
