@@ -108,21 +108,23 @@ func fileNotes() [][2]string {
 		{"events.jsonl", "what the engine, the agent and the clients told, one line each"},
 		{"judgement.json", "the verdict with every check and window"},
 		{"report.json", "this report for machines"},
+		{"junit.xml", "the verdict as a test case, for CI"},
 		{"logs/", "every service's log"},
 		{"metrics/", "container metrics before, during and after"},
 		{"commands/", "commands that were run, with their output"},
 	}
 }
 
+// isReport reports whether a file is written together with the report, so that it need not be there yet.
+func isReport(name string) bool {
+	return slices.ContainsFunc(Formats(), func(f Format) bool { return f.File == name })
+}
+
 func (d *doc) reproduce() {
 	d.section("Reproduce")
 	run := d.r.Run
-	scenario := run.Scenario
-	if strings.HasSuffix(run.Source, ".toml") && !strings.HasPrefix(run.Source, "shipped:") {
-		scenario = run.Source
-	}
 	d.block([]string{
-		fmt.Sprintf("discompose run %s --seed %d", shellQuote(clean(scenario, 300)), run.Seed),
+		(&Entry{Scenario: run.Scenario, File: d.r.file(), Record: d.r}).command(),
 		"discompose check " + shellQuote(clean(d.r.shortDir(), 300)),
 	})
 	d.para("The first runs the scenario again with the same targets, times and keys; the second judges the recorded history again.")
@@ -138,7 +140,7 @@ func (d *doc) reproduce() {
 	}
 	t := newTable("file in "+code(d.r.shortDir(), 200), "what it is")
 	for _, f := range fileNotes() {
-		if slices.Contains(d.r.Files, f[0]) || len(d.r.Files) > 0 && f[0] == "report.json" {
+		if slices.Contains(d.r.Files, f[0]) || len(d.r.Files) > 0 && isReport(f[0]) {
 			t.row("`"+f[0]+"`", f[1])
 		}
 	}

@@ -1,8 +1,9 @@
 // Package reports writes what a run found, in every format: from the run directory alone, so that any format can be made
 // again later.
 //
-// Load reads a run directory into a Record; each format is one function from a Record to text, listed in Formats. A Record
-// is read-only and safe for concurrent use. The package imports ledger, oracle and internal/units only.
+// Load reads a run directory into a Record; each format is one function from a Record to text, listed in Formats. Several
+// runs of one call are Entries, which Summary, SummaryMarkdown, JUnitSuite and GitHub tell of. A Record is read-only and
+// safe for concurrent use. The package imports ledger, oracle and internal/units only.
 package reports
 
 import (
@@ -29,6 +30,7 @@ func Formats() []Format {
 	return []Format{
 		{Name: "verdict", File: "verdict", Write: Verdict},
 		{Name: "json", File: "report.json", Write: JSON},
+		{Name: "junit", File: "junit.xml", Write: JUnit},
 		{Name: "markdown", File: "report.md", Write: Markdown},
 		{Name: "text", Write: Text},
 	}
@@ -50,12 +52,16 @@ func WriteAll(dir string, r *Record) error {
 }
 
 func (f Format) save(dir string, r *Record) error {
+	return WriteFile(filepath.Join(dir, f.File), func(w io.Writer) error { return f.Write(w, r) })
+}
+
+// WriteFile writes a file by a rename, so that a reader never sees half of it.
+func WriteFile(path string, write func(io.Writer) error) error {
 	var b bytes.Buffer
-	if err := f.Write(&b, r); err != nil {
+	if err := write(&b); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, f.File)
-	tmp := filepath.Join(dir, "."+f.File+".tmp")
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
 	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/discompose/discompose/internal/ui"
+	"github.com/discompose/discompose/reports"
 	"github.com/discompose/discompose/runner"
 )
 
@@ -39,11 +40,12 @@ type app struct {
 	started bool            // a command was found and its arguments taken: errors before that are the user's
 	exit    Exit            // what a command that ended without an error exits with
 	hurry   context.Context // ends at the second SIGINT
+	github  *reports.GitHub // nil outside of GitHub Actions
 }
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, s Streams) (code Exit) {
-	a := &app{Streams: s}
+	a := &app{Streams: s, github: github()}
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(s.Err, "discompose: bug: %v\n%s\nThis is a bug in discompose. `discompose heal --all` undoes what the run left.\n", p, debug.Stack())

@@ -25,6 +25,9 @@ type runOptions struct {
 	noFallback bool
 	noAgent    bool
 	toxiproxy  string
+	runs       int
+	summary    string
+	junit      string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -35,8 +38,16 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Run scenarios one after the other and judge what the system did. A name is a path, a file in ./scenarios, or a shipped
 scenario, in this order. The timeline goes to standard error, the report to standard output and into the run directory.
 
+Several runs end with a table, which summary-<time>.md in --runs-dir has too, and with the exit code that outranks the
+others. With --runs each scenario runs that many times, whatever the runs come to: the first with the scenario's seed or
+that of --seed, the others with seeds drawn from it. A seed that is printed makes the same run again, alone. The table
+then ends with the share of runs that failed and its 95 % Wilson interval; an inconclusive run is counted apart.
+
+In GitHub Actions (GITHUB_ACTIONS=true) the table is appended to the job's summary, and what did not pass is annotated at
+the scenario's line.
+
 The first Ctrl-C heals, reports and takes the environment down; the second does not wait for the report.`,
-		Example: "  discompose run kafka_broker_pause\n  discompose run --tag kafka --timeout 10m\n  discompose run my.toml --set fault.freeze.for=3s",
+		Example: "  discompose run kafka_broker_pause\n  discompose run --tag kafka --timeout 10m\n  discompose run my.toml --set fault.freeze.for=3s\n  discompose run my.toml --runs 20 --seed 7 --junit junit.xml",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.run(c.Context(), args, o, c.Flags().Changed("seed"))
 		},
@@ -45,6 +56,9 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 	f.StringSliceVar(&o.tags, "tag", nil, "also every scenario with this `tag` (repeatable)")
 	f.StringArrayVar(&o.set, "set", nil, "set a key of the scenario: `key=value`, as in workload.orders.rate=500 (repeatable)")
 	f.Int64Var(&o.seed, "seed", 0, "seed of random choices, instead of the scenario's")
+	f.IntVar(&o.runs, "runs", 1, "run each scenario `N` times, with seeds that differ")
+	f.StringVar(&o.summary, "summary", "", "write the summary of all runs to this `file` (default: for several runs, in --runs-dir)")
+	f.StringVar(&o.junit, "junit", "", "write all runs to this `file` as JUnit XML")
 	f.DurationVar(&o.timeout, "timeout", 0, "deadline of each scenario, heal and teardown included")
 	f.BoolVar(&o.keep, "keep", false, "leave the environment up after the run")
 	f.StringVar(&o.pull, "pull", "missing", "`when` to pull images: missing, always or never")
@@ -67,7 +81,28 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 	if err := loopback(o.toxiproxy); err != nil {
 		return err
 	}
-	// Every scenario is read before anything is started.
+	if o.runs < 1 {
+		return &usageError{fmt.Errorf("--runs %d: use 1 or more", o.runs)}
+	}
+	all, err := readAll(ctx, names, o, seeded)
+	if err != nil {
+		return err
+	}
+	if err := makeFolders(o.summary, o.junit); err != nil {
+		return err
+	}
+	heal := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(), Say: func(text string) { fmt.Fprintln(a.Err, "heal: "+text) }}
+	if err := runner.HealStale(ctx, heal); err != nil {
+		return err
+	}
+	todo := jobs(all, o.runs, func() int64 { return time.Now().UnixNano() & 0x7fffffff })
+	done := a.carryOut(ctx, todo, o)
+	cause := context.Cause(ctx)
+	return errors.Join(a.summarise(todo, done, o, cause), didNotRun(todo, done, cause))
+}
+
+// readAll reads every scenario before anything is started; its error joins all that is wrong with any of them.
+func readAll(ctx context.Context, names []string, o runOptions, seeded bool) ([]*scenarios.Scenario, error) {
 	var all []*scenarios.Scenario
 	var bad []error
 	for _, name := range names {
@@ -81,25 +116,7 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 		}
 		all = append(all, s)
 	}
-	if err := errors.Join(bad...); err != nil {
-		return err
-	}
-	heal := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(), Say: func(text string) { fmt.Fprintln(a.Err, "heal: "+text) }}
-	if err := runner.HealStale(ctx, heal); err != nil {
-		return err
-	}
-	var outcomes []runner.Outcome
-	for _, s := range all {
-		if ctx.Err() != nil {
-			break
-		}
-		outcomes = append(outcomes, a.runOne(ctx, s, o))
-	}
-	err = a.summarise(context.WithoutCancel(ctx), outcomes)
-	for _, s := range all[len(outcomes):] {
-		err = errors.Join(err, fmt.Errorf("%s did not run: %w", s.Name, context.Cause(ctx)))
-	}
-	return err
+	return all, errors.Join(bad...)
 }
 
 // loopback refuses an address at which others than the users of this machine could change a run.
@@ -117,7 +134,7 @@ func loopback(address string) error {
 	return nil
 }
 
-func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) runner.Outcome {
+func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) ending {
 	live := a.live(ctx)
 	defer live.Close()
 	out := runner.Run(ctx, runner.Options{
@@ -126,15 +143,18 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 		Version:      Version(), Args: os.Args, Observe: live.Observe, Log: a.logger(), Hurry: a.hurry,
 	})
 	live.Close()
-	switch {
-	case out.Judged && out.Err == nil:
-		if rec, err := reports.LoadContext(context.WithoutCancel(ctx), out.Dir); err == nil {
-			if err := (reports.TextOptions{Color: a.color()}).Write(a.Out, rec); err != nil {
-				out.Err = err
-			}
-		} else {
-			fmt.Fprintf(a.Out, "%s (%s): %s\n", out.Judgement.Verdict, out.Judgement.Primary, s.Name)
+	done := ending{begun: true}
+	var rec *reports.Record // nil where the run directory tells nothing
+	if out.Dir != "" {
+		if r, err := reports.LoadContext(context.WithoutCancel(ctx), out.Dir); err == nil {
+			rec, done.record = r, r.WithoutOps() // many runs may follow
 		}
+	}
+	switch {
+	case out.Judged && out.Err == nil && rec != nil:
+		out.Err = reports.TextOptions{Color: a.color()}.Write(a.Out, rec)
+	case out.Judged && out.Err == nil:
+		fmt.Fprintf(a.Out, "%s (%s): %s\n", out.Judgement.Verdict, out.Judgement.Primary, s.Name)
 	case out.Err != nil:
 		fmt.Fprintf(a.Err, "discompose: %s: %v\n", s.Name, out.Err)
 	}
@@ -147,22 +167,6 @@ func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) r
 	if out.Dirty != nil {
 		fmt.Fprintf(a.Err, "discompose: the environment is left dirty: %v\ndiscompose: run: discompose heal %s\n", out.Dirty, out.Dir)
 	}
-	return out
-}
-
-// summarise sets the exit code and, for several scenarios, prints the table.
-func (a *app) summarise(ctx context.Context, outcomes []runner.Outcome) error {
-	var codes []Exit
-	var records []*reports.Record
-	for _, out := range outcomes {
-		codes = append(codes, exitOfOutcome(out))
-		if rec, err := reports.LoadContext(ctx, out.Dir); err == nil && out.Judged {
-			records = append(records, rec)
-		}
-	}
-	a.exit = Worst(codes...)
-	if len(outcomes) < 2 {
-		return nil
-	}
-	return reports.Summary(a.Out, records)
+	done.outcome = out
+	return done
 }
