@@ -148,6 +148,12 @@ type ServiceNamer interface {
 	Services() map[string][]string
 }
 
+// NetworkNamer is a Fault with a parameter that names one network of its target.
+type NetworkNamer interface {
+	// NetworkName is the key and the network's name in the Compose file, or the engine's; "" for all of them.
+	NetworkName() (key, name string)
+}
+
 // ParamError is a problem with one key of a fault's table. Key is as written in TOML.
 type ParamError struct {
 	Key  string

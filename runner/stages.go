@@ -153,7 +153,7 @@ func ServicesOf(in []compose.Service) []scenarios.Service {
 	var out []scenarios.Service
 	for _, s := range in {
 		out = append(out, scenarios.Service{
-			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, UDPPorts: s.UDPPorts, Restart: s.Restart, NetworkMode: s.NetworkMode, Volumes: s.Volumes,
+			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, UDPPorts: s.UDPPorts, Restart: s.Restart, NetworkMode: s.NetworkMode, Networks: s.Networks, Volumes: s.Volumes,
 			Healthcheck: s.Healthcheck,
 		})
 	}

@@ -13,11 +13,12 @@ import (
 // Service is what CheckServices needs to know of one service of the Compose environment.
 type Service struct {
 	Name        string
-	Replicas    int    // containers; 0: none
-	Ports       []int  // TCP and UDP that the service listens on as far as its file and image tell; nil: not known
-	UDPPorts    []int  // those of Ports that take no TCP
-	Restart     string // restart policy: "" and "no" for none
-	NetworkMode string // "", "host", "none", "service:x", "container:<id>"
+	Replicas    int      // containers; 0: none
+	Ports       []int    // TCP and UDP that the service listens on as far as its file and image tell; nil: not known
+	UDPPorts    []int    // those of Ports that take no TCP
+	Restart     string   // restart policy: "" and "no" for none
+	NetworkMode string   // "", "host", "none", "service:x", "container:<id>"
+	Networks    []string // as the Compose file names them; nil: not known
 	Volumes     []string
 	Healthcheck bool
 }
@@ -88,6 +89,7 @@ func (s *Scenario) CheckServices(services []Service) error {
 		c.fault(key, f)
 		c.faultLinks(key, f)
 		c.namedServices(key, f)
+		c.networks(key, f)
 	}
 	if len(s.Fault) == 0 {
 		c.at("", "there is no fault, so a pass would prove nothing", "add a [[fault]]; discompose faults lists the kinds")

@@ -33,6 +33,9 @@ func DisconnectSpec() faults.Spec {
 	}
 }
 
+// NetworkName is the network that the target is taken out of.
+func (f *Disconnect) NetworkName() (key, name string) { return "network", f.Network }
+
 // Validate has nothing to check: which networks there are, Prepare sees.
 func (*Disconnect) Validate() error { return nil }
 
