@@ -287,7 +287,7 @@ func (g *Gate) decode(d *decoder, n *node, key string) {
 	if s, ok := n.value.(string); ok {
 		g.Probe = s
 		if !strings.HasPrefix(s, "probe.") {
-			d.add(n.place, key, fmt.Sprintf("%q is no probe", s), `write "probe.<name>" or a query { exec, service, matches }`)
+			d.add(n.place, key, fmt.Sprintf("%q is no probe", s), `write "probe.<name>" or a query { service, exec, matches }`)
 		}
 		return
 	}

@@ -20,7 +20,11 @@ func (d *decoder) fault(n *node, key string, into *Fault) {
 
 // drawn decodes one [[nemesis.fault]] table.
 func (d *decoder) drawn(n *node, key string, into *NemesisFault) {
-	_, params, known := d.kind(n, key)
+	spec, params, known := d.kind(n, key)
+	into.Spec, into.Line = spec, n.place.Row
+	if params != nil {
+		into.Params = params
+	}
 	d.kindTable(n, key, known, params, reflect.ValueOf(into).Elem())
 }
 

@@ -27,6 +27,8 @@ func FuzzParse(f *testing.F) { //nolint:gocognit // seeds, then one property aft
 	if err != nil || files < 15 {
 		f.Fatalf("corpus: %d files, %v", files, err)
 	}
+	f.Add(base + "[nemesis]\ntime_limit = \"5m\"\ninterval = [\"3s\", \"10s\"]\nat_once = 2\ngate = [\"probe.broker\", { exec = [\"x\"], service = \"kafka\" }]\n" +
+		"[[nemesis.fault]]\nkind = \"restart\"\ntarget = \"k*\"\npick = \"leader\"\nquery = { exec = [\"x\"], matches = \"(?P<n>a)|b\", service = \"k${1}$$n\" }\n")
 	f.Add("[nemesis]\ngate = [{exec=[\"x\"]}]\n[[nemesis.fault]]\nkind = \"kill\"\n[[link]]\nfrom = 1\n")
 	f.Add(base + "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[fault]]\nkind = \"latency\"\ntarget = [\"w*->k*:9092\", \"probes-> kafka:9092\"]\nat = \"0s\"\nfor = \"1s\"\n")
 	f.Add(base + "[[fault]]\nkind = \"cut\"\ntarget = \"kafka\"\nat = \"0s\"\nfor = \"1s\"\nfrom = [\"workload\", \"k*\"]\n")
@@ -53,6 +55,9 @@ func FuzzParse(f *testing.F) { //nolint:gocognit // seeds, then one property aft
 		}
 		if err := s.CheckServices(shop()); err != nil {
 			placed(t, err)
+		}
+		if n := s.Nemesis; n != nil && (n.Most() < 1 || n.Most() > scenarios.MostDrawn) {
+			t.Fatalf("%d faults are drawn", n.Most())
 		}
 		for _, l := range s.Links(shop()) {
 			if again, ok := scenarios.ParseLink(l.String()); !ok || again != l {

@@ -50,6 +50,12 @@ func (g schemaMaker) object(t reflect.Type) schema {
 		g.perKind(out)
 	case reflect.TypeFor[Workload]():
 		g.perDriver(out)
+	case reflect.TypeFor[Nemesis]():
+		one := func(key string) schema { return schema{"required": []string{key}} }
+		out["oneOf"] = []schema{one("count"), one("time_limit")}
+		if interval, ok := props["interval"].(schema); ok {
+			interval["minItems"], interval["maxItems"] = 2, 2
+		}
 	case reflect.TypeFor[Environment]():
 		two := func(a, b string) schema { return schema{"required": []string{a, b}} }
 		out["not"] = schema{"anyOf": []schema{two("use", "files"), two("use", "attach"), two("files", "attach")}}
@@ -110,7 +116,7 @@ func (g schemaMaker) value(t reflect.Type) schema {
 	case targetsType:
 		return oneOrMore()
 	case reflect.TypeFor[Gate]():
-		return schema{"oneOf": []schema{{"type": "string"}, g.object(reflect.TypeFor[Query]())}}
+		return schema{"oneOf": []schema{{"type": "string"}, g.object(reflect.TypeFor[GateQuery]())}}
 	}
 	if reflect.PointerTo(t).Implements(ownType) {
 		return oneOrMore()

@@ -81,7 +81,7 @@ func compareLinks(a, b LinkRef) int {
 func (s *Scenario) Links(services []Service) []LinkRef {
 	named := s.declared()
 	if len(s.Link) == 0 {
-		for _, f := range s.Fault {
+		for _, f := range s.Faults() {
 			named = append(named, f.links()...)
 		}
 	}

@@ -2,6 +2,7 @@ package scenarios_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/discompose/discompose/scenarios"
 )
+
+// leading is a fault on a leader.
+func leading(more string) string {
+	return "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\npick = \"leader\"\n" + more
+}
 
 // Every case is added to base, whose last line is 8; its own first line is 9.
 func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
@@ -47,17 +53,71 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{
 			"a nemesis",
 			"[nemesis]\ncount = 12\ninterval = [\"3s\", \"10s\"]\nat_once = 1\ngate = [\"probe.broker\", { exec = [\"x\"], service = \"kafka\", matches = \"y\" }]\n" +
-				"[[nemesis.fault]]\nweight = 3\nkind = \"kill\"\ntarget = \"kafka*\"\npick = \"leader\"\nsignal = \"SIGTERM\"\n[[nemesis.fault]]\nkind = \"latency\"\ntarget = \"a->b\"\ndelay = \"1s\"",
-			[]string{`t.toml:9:2: nemesis: not yet supported`},
+				"[[nemesis.fault]]\nweight = 3\nkind = \"kill\"\ntarget = \"kafka*\"\npick = \"leader\"\nsignal = \"SIGTERM\"\nquery = { exec = [\"x\"] }\n" +
+				"[[nemesis.fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nfor = \"1s\"\nobserved_by = [\"orders\"]",
+			nil,
 		},
-		{"a wrong key in a nemesis", "[nemesis]\ncounts = 12\n[[nemesis.fault]]\nkind = \"kill\"\ntarget = \"kafka*\"\nsignl = \"SIGTERM\"", []string{
-			`t.toml:9:2: nemesis: not yet supported`,
-			`t.toml:10:1: nemesis.counts: unknown key (did you mean "count"?)`,
-			`t.toml:14:1: nemesis.fault[0].signl: unknown key (did you mean "signal"?)`,
+		{"a nemesis for a time", "[nemesis]\ntime_limit = \"5m\"\ninterval = [\"3s\", \"3s\"]\n[[nemesis.fault]]\nkind = \"kill\"\ntarget = \"kafka*\"", nil},
+		{"an empty nemesis", "[nemesis]", []string{
+			`t.toml:9:2: nemesis.interval: missing (least and longest time between the end of one and the start of the next, and before the first; each is drawn from between)`,
+			`t.toml:9:2: nemesis.fault: missing (the faults to draw from)`,
+			`t.toml:9:2: nemesis.count: missing (how many faults: count = 12, or time_limit = "5m")`,
 		}},
-		{"pick = leader with a query", "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\npick = \"leader\"\nquery = { exec = [\"x\"] }", []string{
-			`t.toml:14:1: fault[0].pick: "leader" is not yet supported (write one of one, minority, majority, all)`,
-			`t.toml:15:1: fault[0].query: not yet supported`,
+		{"wrong keys in a nemesis", "[nemesis]\ncounts = 12\ninterval = [\"1s\", \"2s\"]\n[[nemesis.fault]]\nkind = \"kill\"\ntarget = \"kafka*\"\nsignl = \"SIGTERM\"\nat = \"1s\"", []string{
+			`t.toml:9:2: nemesis.count: missing (how many faults: count = 12, or time_limit = "5m")`,
+			`t.toml:10:1: nemesis.counts: unknown key (did you mean "count"?)`,
+			`t.toml:15:1: nemesis.fault[0].signl: unknown key (did you mean "signal"?)`,
+			`t.toml:16:1: nemesis.fault[0].at: unknown key (known: down, for, kind, observed_by, pick, query, signal, target, weight)`,
+		}},
+		{
+			"the numbers of a nemesis",
+			"[[fault]]\nid = \"nemesis-1\"\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\n" +
+				"[nemesis]\ncount = 0\ntime_limit = \"1m\"\ninterval = [\"3s\", \"1s\"]\nat_once = 0\ngate = [\"probe.brokr\", \"broker\", { exec = [], service = \"k*\", matches = \"(\" }, { exec = [\"x\"] }]\n" +
+				"[[nemesis.fault]]\nweight = 0\nkind = \"pause\"\ntarget = \"kafka\"\n[[nemesis.fault]]\nkind = \"cpu_limit\"\ntarget = \"a->b:1\"\nfor = \"1s\"\ncpus = 0\nobserved_by = [\"order\"]",
+			[]string{
+				`t.toml:10:1: fault[0].id: "nemesis-1" is a name of the nemesis' own faults (use another)`,
+				`t.toml:16:1: nemesis.time_limit: excludes count (a nemesis has exactly one of the two)`,
+				`t.toml:17:19: nemesis.interval[1]: 1s is shorter than the least, 3s`,
+				`t.toml:18:1: nemesis.at_once: must be at least 1`,
+				`t.toml:19:9: nemesis.gate[0]: there is no probe "brokr" (did you mean "broker"?)`,
+				`t.toml:19:24: nemesis.gate[1]: "broker" is no probe (write "probe.<name>" or a query { service, exec, matches })`,
+				`t.toml:19:36: nemesis.gate[2].exec: is empty (write the command and its arguments)`,
+				`t.toml:19:47: nemesis.gate[2].service: "k*" is no service (as in "kafka" or "kafka[2]")`,
+				"t.toml:19:63: nemesis.gate[2].matches: missing closing ): `(`",
+				`t.toml:19:80: nemesis.gate[3].service: missing (where to run the command: a service, or service[2])`,
+				`t.toml:20:11: nemesis.fault[0].for: missing (how long the fault holds, as in for = "8s")`,
+				`t.toml:21:1: nemesis.fault[0].weight: must be at least 1`,
+				`t.toml:26:1: nemesis.fault[1].target: "a->b:1" is a link; cpu_limit takes a service`,
+				`t.toml:29:16: nemesis.fault[1].observed_by[0]: there is no workload or probe "order" (did you mean "orders"?)`,
+			},
+		},
+		{"a nemesis of no fault, and of too many", "[nemesis]\ncount = 10001\ninterval = [\"0s\", \"1s\"]\nfault = []", []string{
+			`t.toml:10:1: nemesis.count: must be at most 10000`,
+			`t.toml:11:13: nemesis.interval[0]: must be longer than 0s`,
+			`t.toml:12:1: nemesis.fault: is empty: there is nothing to draw (add a [[nemesis.fault]])`,
+		}},
+		{"a time that is too short", "[nemesis]\ntime_limit = \"3s\"\ninterval = [\"3s\", \"4s\"]\n[[nemesis.fault]]\nkind = \"restart\"\ntarget = \"kafka*\"", []string{
+			`t.toml:10:1: nemesis.time_limit: no fault starts within 3s: the least interval is 3s`,
+		}},
+		{"a time that is too long", "[nemesis]\ntime_limit = \"3h\"\ninterval = [\"1s\", \"4s\"]\n[[nemesis.fault]]\nkind = \"restart\"\ntarget = \"kafka*\"", []string{
+			`t.toml:10:1: nemesis.time_limit: more than 10000 faults could start (raise the interval's least time)`,
+		}},
+		{"three durations", "[nemesis]\ncount = 1\ninterval = [\"1s\", \"2s\", \"3s\"]\n[[nemesis.fault]]\nkind = \"restart\"\ntarget = \"kafka*\"", []string{
+			`t.toml:11:1: nemesis.interval: must be two durations, the least and the longest (as in ["3s", "10s"])`,
+		}},
+		{"pick = leader with a query", leading("query = { exec = [\"x\"], matches = \"L: (\\\\d+) (?P<n>x)\", service = \"kafka$1[$n]\" }"), nil},
+		{"pick = leader without one", leading(""), []string{
+			`t.toml:14:1: fault[0].pick: needs query (what leader means: query = { exec = [...], matches = "Leader: (\\d+)", service = "kafka$1" })`,
+		}},
+		{"a query that nothing asks", strings.Replace(leading("query = { exec = [\"x\"] }"), "leader", "one", 1), []string{
+			`t.toml:15:1: fault[0].query: needs pick = "leader" (nothing else asks it)`,
+		}},
+		{"what is wrong with a query", leading("query = { exec = [], matches = \"a(b)\", service = \"kafka$2\" }"), []string{
+			`t.toml:15:11: fault[0].query.exec: is empty (write the command and its arguments)`,
+			`t.toml:15:40: fault[0].query.service: $2 is no group of matches ($1 is the first; write $${1} where a letter, a digit or _ follows)`,
+		}},
+		{"a query without a command, and with a pattern that is none", leading("query = { matches = \"a(\" }"), []string{
+			`t.toml:15:1: fault[0].query.exec: missing (a command to run in one of the target's containers after the other, until one answers: it exits 0, and its output matches)`,
 		}},
 		{"for on stop", "[[fault]]\nkind = \"stop\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\ndown = \"1s\"", []string{`t.toml:13:1: fault[0].for: stop is instantaneous (use down: the time until the target is started again)`}},
 		{"for on restart", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"", []string{`t.toml:13:1: fault[0].for: restart is instantaneous (leave it out)`}},

@@ -55,8 +55,12 @@ func structOf(t reflect.Type) reflect.Type {
 	return t
 }
 
+// heading is how a table is written in a file. parent is the heading of the table around it, "" at the top.
 func heading(f field, parent string) string {
-	name := parent + f.key
+	name := f.key
+	if parent != "" {
+		name = strings.Trim(parent, "[]") + "." + f.key
+	}
 	switch deref(f.typ).Kind() {
 	case reflect.Map:
 		return "[" + name + ".<name>]"
@@ -72,13 +76,13 @@ func sections(b *bytes.Buffer, f field, head string) {
 		intro += " Not yet supported: the keys are checked, and then the scenario is refused."
 	}
 	t := structOf(f.typ)
-	if t == reflect.TypeFor[Fault]() {
+	if t == reflect.TypeFor[Fault]() || t == reflect.TypeFor[NemesisFault]() {
 		intro += " The keys of its kind stand in the same table: see [faults](faults.md)."
 	}
 	table(b, "## `"+head+"`", intro, t, nil)
 	for _, sub := range fieldsOf(t) {
-		if section(sub) && f.later {
-			sections(b, sub, heading(sub, f.key+"."))
+		if section(sub) {
+			sections(b, sub, heading(sub, head))
 		}
 	}
 }

@@ -33,7 +33,7 @@ type Scenario struct {
 	Steady      Steady              `toml:"steady" doc:"what counts as a steady state before the first fault"`
 	Guard       Guard               `toml:"guard" doc:"operations that each fault's window needs before, inside and after it, so that no pass is vacuous"`
 	Link        []Link              `toml:"link" doc:"TCP connections to route through the proxy; without any: those that link faults and workloads use"`
-	Nemesis     *Nemesis            `toml:"nemesis" planned:"*" doc:"a random schedule of faults from the seed"`
+	Nemesis     *Nemesis            `toml:"nemesis" doc:"a random schedule of faults from the seed, beside or instead of [[fault]]"`
 
 	// Origin is where the scenario came from.
 	Origin Origin `toml:"-"`
@@ -108,10 +108,9 @@ type Fault struct {
 	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
 	Every      units.Duration  `toml:"every" doc:"repeat it, from start to start; with times"`
 	Times      int             `toml:"times" doc:"how often; with every"`
-	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers, or single links; chosen by the seed"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader" doc:"which of the target's containers, or single links; chosen by the seed, and leader by query when the fault is due"`
+	Query      *Query          `toml:"query" doc:"what pick = \"leader\" means"`
 	ObservedBy []string        `toml:"observed_by" doc:"the workloads and probes whose operations must span the window; default: all"`
-
-	Query *Query `toml:"query" planned:"*" doc:"what pick = \"leader\" means: { exec, matches, service }, a command whose output names the target"`
 
 	// Params are the kind's own keys, decoded into its type.
 	Params faults.Fault `toml:"-"`
@@ -165,37 +164,52 @@ type Link struct {
 	To   string `toml:"to" required:"true" doc:"service:port"`
 }
 
-// Query is the user's own command that says which container is the leader. Later versions act on it.
+// Query is the user's own command that says which container is the leader.
 type Query struct {
-	Exec    []string `toml:"exec" required:"true" doc:"a command in each container of the target"`
-	Matches string   `toml:"matches" doc:"a regular expression over its output"`
-	Service string   `toml:"service" doc:"the service that a match names, with $1 for the first group"`
+	Exec    []string `toml:"exec" required:"true" doc:"a command to run in one of the target's containers after the other, until one answers: it exits 0, and its output matches"`
+	Matches string   `toml:"matches" doc:"a regular expression over its output; without one, every output does"`
+	Service string   `toml:"service" doc:"the leader by the match, as in \"kafka$1\" or \"kafka[$1]\", where $1 is the first group; without it, the container that answers is the leader"`
 }
 
-// Nemesis is a random schedule of faults. Later versions act on it.
+// Nemesis is a random schedule of faults: which, on what and when follows from the seed.
 type Nemesis struct {
-	Count     int              `toml:"count" doc:"how many faults"`
-	TimeLimit *units.Duration  `toml:"time_limit" doc:"how long, instead of count"`
-	Interval  []units.Duration `toml:"interval" doc:"least and longest time between the end of one and the start of the next"`
-	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once"`
-	Gate      []Gate           `toml:"gate" doc:"what must hold before the next: probes, and queries { exec, service, matches }"`
-	Fault     []NemesisFault   `toml:"fault" doc:"the faults to draw from"`
+	Count     int              `toml:"count" doc:"how many faults; or time_limit"`
+	TimeLimit *units.Duration  `toml:"time_limit" doc:"time from the start of the timeline after which none starts; instead of count"`
+	Interval  []units.Duration `toml:"interval" required:"true" doc:"least and longest time between the end of one and the start of the next, and before the first; each is drawn from between"`
+	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once: so many rows of faults run side by side"`
+	Gate      []Gate           `toml:"gate" doc:"what must hold before the next, within recovery.within of the end of the one before: probes by name (\"probe.metadata\"), and tables { service, exec, matches } of a command that must exit 0 in a service, and what its output must match. A gate that does not hold in time ends the nemesis, and the run fails as hang"`
+	Fault     []NemesisFault   `toml:"fault" required:"true" doc:"the faults to draw from"`
 }
 
 // Gate is a probe by its name ("probe.metadata"), or a query.
 type Gate struct {
-	Probe string
-	Query Query
+	Probe string // with "probe."; empty for a query
+	Query GateQuery
 }
 
-// NemesisFault is one kind to draw, with the keys of its kind in the same table.
+// GateQuery is a condition that a command in a service tells.
+type GateQuery struct {
+	Service string   `toml:"service" required:"true" doc:"where to run the command: a service, or service[2]"`
+	Exec    []string `toml:"exec" required:"true" doc:"the command; it holds if it exits 0 and matches matches"`
+	Matches string   `toml:"matches" doc:"a regular expression over its output"`
+}
+
+// NemesisFault is one fault to draw, with the keys of its kind in the same table.
 type NemesisFault struct {
-	Weight int             `toml:"weight" default:"1" doc:"how often it is drawn, relative to the others"`
-	Kind   faults.Kind     `toml:"kind" required:"true" doc:"what happens"`
-	Target Targets         `toml:"target" required:"true" doc:"a service, a glob, or a list"`
-	For    *units.Duration `toml:"for" doc:"how long it holds"`
-	Pick   string          `toml:"pick" default:"all" enum:"one|minority|majority|all" planned:"leader" doc:"which of the target's containers"`
-	Query  *Query          `toml:"query" planned:"*" doc:"what pick = \"leader\" means: { exec, matches, service }"`
+	Weight     int             `toml:"weight" default:"1" doc:"how often it is drawn, relative to the others"`
+	Kind       faults.Kind     `toml:"kind" required:"true" doc:"what happens; discompose faults lists the kinds"`
+	Target     Targets         `toml:"target" required:"true" doc:"as in [[fault]]"`
+	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader" doc:"as in [[fault]]; chosen anew each time"`
+	Query      *Query          `toml:"query" doc:"what pick = \"leader\" means"`
+	ObservedBy []string        `toml:"observed_by" doc:"as in [[fault]]"`
+
+	// Params are the kind's own keys, decoded into its type.
+	Params faults.Fault `toml:"-"`
+	// Spec is the kind.
+	Spec faults.Spec `toml:"-" json:"-"`
+	// Line is the table's line in the file, from 1.
+	Line int `toml:"-"`
 }
 
 // PlannedKinds lists the fault kinds of later versions: the parser knows their names and says "not yet supported".

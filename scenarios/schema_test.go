@@ -90,6 +90,7 @@ func TestTheSchemaRejectsWhatParseRejects(t *testing.T) {
 	if err := schema.Validate(asJSON(t, base+fault+"for = \"1s\"")); err != nil {
 		t.Fatalf("the base of the faults: %v", err)
 	}
+	drawn := "[nemesis]\ninterval = [\"1s\", \"2s\"]\n[[nemesis.fault]]\nkind = \"restart\"\ntarget = \"kafka\"\n"
 	for name, text := range map[string]string{
 		"an unknown key":             base + "x = 1",
 		"an unknown table":           base + "[faults]",
@@ -102,6 +103,11 @@ func TestTheSchemaRejectsWhatParseRejects(t *testing.T) {
 		"an unknown kind":            base + strings.Replace(fault, "pause", "x", 1) + "for = \"1s\"",
 		"a driver's unknown option":  base + "[workload.orders.options]\nx = 1",
 		"two environments":           strings.Replace(base, "use", "attach = \"x\"\nuse", 1),
+		"a nemesis without a length": base + drawn,
+		"a nemesis of two lengths":   base + "[nemesis]\ncount = 1\ntime_limit = \"1m\"\n" + strings.TrimPrefix(drawn, "[nemesis]\n"),
+		"a nemesis of one duration":  base + strings.Replace(drawn, "[\"1s\", \"2s\"]", "[\"1s\"]\ncount = 1", 1),
+		"a gate without a service":   base + strings.Replace(drawn, "[nemesis]", "[nemesis]\ncount = 1\ngate = [{ exec = [\"x\"] }]", 1),
+		"a query without a command":  base + fault + "for = \"1s\"\npick = \"leader\"\nquery = { matches = \"x\" }",
 		"a check without a workload": base + "[[check]]\nkind = \"log\"",
 	} {
 		if err := schema.Validate(asJSON(t, text)); err == nil {
@@ -132,6 +138,8 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 		scenarios.Link{},
 		scenarios.Nemesis{},
 		scenarios.NemesisFault{},
+		scenarios.Query{},
+		scenarios.GateQuery{},
 		driverOptions{},
 		kill{},
 		pids{},

@@ -85,16 +85,22 @@ func (s *Scenario) CheckServices(services []Service) error {
 	}
 	c.links()
 	for i, f := range s.Fault {
-		key := indexKey("fault", i)
-		c.fault(key, f)
-		c.faultLinks(key, f)
-		c.namedServices(key, f)
-		c.networks(key, f)
+		c.aimed(indexKey("fault", i), f)
 	}
-	if len(s.Fault) == 0 {
+	c.nemesis()
+	if len(s.Faults()) == 0 {
 		c.at("", "there is no fault, so a pass would prove nothing", "add a [[fault]]; discompose faults lists the kinds")
 	}
 	return c.list.err()
+}
+
+// aimed checks everything of a fault that names services.
+func (c *serviceCheck) aimed(key string, f Fault) {
+	c.fault(key, f)
+	c.faultLinks(key, f)
+	c.namedServices(key, f)
+	c.networks(key, f)
+	c.leader(key, f)
 }
 
 type serviceCheck struct {

@@ -51,6 +51,7 @@ func (v *validator) scenario(file string) {
 	}
 	v.links()
 	v.faults()
+	v.nemesis()
 	v.expect()
 	for i, c := range v.s.Check {
 		v.check(indexKey("check", i), c)

@@ -35,16 +35,23 @@ func (v *validator) faults() {
 		}
 		v.timing(key, f)
 		v.after(key, f, first)
-		v.observers(key, f)
-		if f.Spec.New != nil {
-			v.hold(key, f)
-			v.targets(key, f)
-			if !v.has(key) {
-				v.params(key, reflect.TypeOf(f.Params).Elem(), f.Params.Validate())
-			}
-			v.namedServices(key, f)
-		}
+		v.does(key, f)
 	}
+}
+
+// does checks what a fault does, to what, and who observes it: what does not concern its instant.
+func (v *validator) does(key string, f Fault) {
+	v.observers(key, f)
+	v.leader(key, f)
+	if f.Spec.New == nil {
+		return
+	}
+	v.hold(key, f)
+	v.targets(key, f)
+	if !v.has(key) {
+		v.params(key, reflect.TypeOf(f.Params).Elem(), f.Params.Validate())
+	}
+	v.namedServices(key, f)
 }
 
 // timing checks at, every and times.
