@@ -24,20 +24,24 @@ type Plan struct {
 	Services   []scenarios.Service
 	Isolation  []string            // what is changed so that the run cannot reach the user's own stack
 	Routes     []scenarios.LinkRef // what is routed through the proxy: edges, sorted; none on a host that cannot
-	Injections []Injection
+	Injections []Injection         // those of [[fault]], then those of the nemesis in the order in which they were drawn
+	schedule   schedule            // of the nemesis
 	probed     bool
 	unrouted   string // why the scenario's own [[link]] tables are not routed; "" where they are, or there are none
 }
 
 // Injection is one occurrence of a fault.
 type Injection struct {
-	ID        string // the fault's id; "id#2" from the second occurrence on
-	Fault     scenarios.Fault
-	Targets   []scenarios.Ref // single containers, and links as the scenario names them or pick chose them, in order
-	At        time.Duration   // from the start of the timeline, or from the end of After
-	After     string          // injection id
-	Mechanism string          // how, on this host; alternatives where the host was not asked
-	Cause     string          // why it is there, for people
+	ID    string // the fault's id; "id#2" from the second occurrence on
+	Lane  int    // of the nemesis, from 1: one after the other; 0 for one of [[fault]]
+	Fault scenarios.Fault
+	// Targets are single containers, and links as the scenario names them or pick chose them, in order. Where a query says
+	// which of them is the leader, they are all that it may be.
+	Targets   []scenarios.Ref
+	At        time.Duration // from the start of the timeline, or from the end of After
+	After     string        // injection id
+	Mechanism string        // how, on this host; alternatives where the host was not asked
+	Cause     string        // why it is there, for people
 }
 
 // NewPlan makes the plan. facts is what the host can do, or nil: then mechanisms are alternatives and nothing is refused
@@ -69,6 +73,7 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 		}
 		return cmp.Compare(a.At, b.At)
 	})
+	errs = append(errs, p.draw(facts)...)
 	return p, errors.Join(errs...)
 }
 
@@ -220,6 +225,7 @@ func (p *Plan) String() string {
 	}
 	fmt.Fprintf(&b, "steady       for %s within %s, %d operations of each workload\n", s.Steady.For, s.Steady.Within, s.Steady.Operations)
 	fmt.Fprintf(&b, "guard        before, inside and after each fault: %d operations of each workload, %d evaluations of each probe\n", s.Guard.Operations, s.Guard.Probes)
+	p.writeNemesis(&b)
 	b.WriteString("timeline\n")
 	for _, in := range p.Injections {
 		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what(p.Services))
@@ -290,14 +296,21 @@ func (in Injection) what(services []scenarios.Service) string {
 	if len(targets) == 0 { // the services of a project to attach to are not known yet
 		targets = in.Fault.Target
 	}
-	text := fmt.Sprintf("%s: %s %s", in.ID, in.Fault.Kind, strings.Join(targets, ", "))
+	leads := in.Fault.Pick == "leader"
+	of := ""
+	if leads {
+		of = "the leader of "
+	}
+	text := fmt.Sprintf("%s: %s %s%s", in.ID, in.Fault.Kind, of, strings.Join(targets, ", "))
 	if in.Fault.For != nil {
 		text += " for " + in.Fault.For.String()
 	}
 	if params := paramsText(in.Fault.Params); params != "" {
 		text += " (" + params + ")"
 	}
-	if in.Fault.Pick != "" && in.Fault.Pick != "all" {
+	if leads {
+		text += ", asked when it is due: " + queryText(in.Fault.Query)
+	} else if in.Fault.Pick != "" && in.Fault.Pick != "all" {
 		text += ", picked by the seed: " + in.Fault.Pick
 	}
 	if in.After != "" {
