@@ -106,6 +106,7 @@ func passCases() []judgeCase {
 		{"probes fail between call and witness", func(s *runSim) { s.fail("metadata", 10, 10.1, ledger.Failed) }, oracle.Pass, oracle.Degraded, ""},
 		{"probes fail until they recover", func(s *runSim) { s.fail("metadata", 11, 25, ledger.Failed) }, oracle.Pass, oracle.Degraded, ""},
 		{"on a fallback", func(s *runSim) { s.h.Run.Fallbacks = []string{"embedded broker, not Apache Kafka"} }, oracle.Pass, oracle.Degraded, "embedded broker"},
+		{"a nemesis ended before its second fault", func(s *runSim) { s.draw("freeze", "nemesis-2") }, oracle.Pass, oracle.Clean, ""},
 		{"a gate did not hold", func(s *runSim) { s.h.Gates = []ledger.Gate{{Name: "g"}} }, oracle.Pass, oracle.Degraded, "gate g"},
 		{"a gate held at last", func(s *runSim) { s.h.Gates = []ledger.Gate{{Name: "g"}, {Name: "g", Held: true}} }, oracle.Pass, oracle.Clean, ""},
 		{"errors only where they are allowed", func(s *runSim) { s.rules.ErrorsOnly = true; s.fail("orders", 10, 20, ledger.Unknown) }, oracle.Pass, oracle.Degraded, ""},
@@ -129,10 +130,23 @@ func (s *runSim) onlyProbes() {
 	s.drop(func(o ledger.Op) bool { return o.Workload == "orders" })
 }
 
-func (s *runSim) stopping() {
+// stopping makes the fault stop its target; services are those that the scenario aims it at, if not that one alone.
+func (s *runSim) stopping(services ...string) {
 	rule := s.rules.Faults["freeze"]
 	rule.Stops = true
+	if len(services) > 0 {
+		rule.Services = services
+	}
 	s.rules.Faults["freeze"] = rule
+}
+
+// draw makes faults those of a nemesis.
+func (s *runSim) draw(ids ...string) {
+	rule := s.rules.Faults["freeze"]
+	rule.Drawn = true
+	for _, id := range ids {
+		s.rules.Faults[id] = rule
+	}
 }
 
 func dataCases() []judgeCase {
@@ -167,6 +181,10 @@ func failCases() []judgeCase {
 		{"a paused service dies", func(s *runSim) { s.event(12, "docker", "die", "kafka", "exit 1") }, oracle.Fail, oracle.Crash, "service kafka"},
 		{"a stopped service dies long after", func(s *runSim) { s.stopping(); s.event(45, "docker", "die", "kafka", "exit 1") }, oracle.Fail, oracle.Crash, "service kafka"},
 		{"another service dies while one is stopped", func(s *runSim) { s.stopping(); s.event(12, "docker", "die", "web", "exit 1") }, oracle.Fail, oracle.Crash, "service web"},
+		{"a service that could have been picked dies while another one is stopped", func(s *runSim) {
+			s.stopping("kafka", "web")
+			s.event(12, "docker", "die", "web", "exit 1")
+		}, oracle.Fail, oracle.Crash, "service web"},
 		{"the runner reports a leak", func(s *runSim) { s.event(45, "runner", "leak", "", "200 connections") }, oracle.Fail, oracle.Leak, "200 connections"},
 		{"the workload never succeeds again", func(s *runSim) { s.fail("orders", 12, 60, ledger.Unknown) }, oracle.Fail, oracle.Hang, "orders did not succeed again within 20s of the last heal"},
 		{"the workload succeeds again too late", func(s *runSim) { s.fail("orders", 12, 40, ledger.Unknown) }, oracle.Fail, oracle.Hang, "it took 21."},
@@ -235,6 +253,10 @@ func unprovenCases() []judgeCase {
 		{"an end without a measurement", func(s *runSim) { s.h.Witnesses = s.h.Witnesses[:1] }, oracle.Inconclusive, oracle.NoWitness, "ended"},
 		{"a witness after the release", func(s *runSim) { s.h.Faults[0].Confirmed = at(18.05) }, oracle.Inconclusive, oracle.NoWitness, "only after it was released"},
 		{"a fault that was not applied", func(s *runSim) { s.h.Faults[0].Called, s.h.Faults[0].Confirmed, s.h.Faults[0].Released = 0, 0, 0 }, oracle.Inconclusive, oracle.NoWitness, "was not applied"},
+		{"a nemesis that never came to a fault", func(s *runSim) {
+			s.draw("freeze", "nemesis-2")
+			s.h.Faults = nil
+		}, oracle.Inconclusive, oracle.NoWitness, "no fault of the nemesis was applied"},
 		{"a fault that the run never came to", func(s *runSim) { s.h.Faults = nil }, oracle.Inconclusive, oracle.NoWitness, "fault freeze was never applied"},
 		{"too few operations before", func(s *runSim) {
 			s.rules.Checks = nil

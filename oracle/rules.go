@@ -41,6 +41,8 @@ type FaultRule struct {
 	ObservedBy []string `json:"observed_by"` // workloads and probes whose operations must span its windows; never empty
 	Stops      bool     `json:"stops"`       // it makes processes of its services exit: such an exit is no crash
 	Line       int      `json:"line"`        // in the scenario
+	// Drawn is whether a nemesis drew it: it may end before it comes to this one.
+	Drawn bool `json:"drawn,omitempty"`
 }
 
 // CheckRule names a checker and what it looks at.

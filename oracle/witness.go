@@ -30,10 +30,20 @@ func (c *court) witnesses() {
 			c.find(NoWitness, "no witness saw that %s ended%s", title(f), because)
 		}
 	}
+	drawn, begun := 0, 0
 	for _, id := range observers(c.x.rules.Faults) {
-		if !seen[id] {
+		switch drew := c.x.rules.Faults[id].Drawn; {
+		case drew:
+			drawn++
+			if seen[id] {
+				begun++
+			}
+		case !seen[id]:
 			c.find(NoWitness, "fault %s was never applied", id)
 		}
+	}
+	if drawn > 0 && begun == 0 {
+		c.find(NoWitness, "no fault of the nemesis was applied")
 	}
 }
 
@@ -89,7 +99,8 @@ func (c *court) crashes() {
 func (c *court) meantToDie(e ledger.Event) bool {
 	for _, f := range c.h.Faults {
 		rule := c.x.rules.Faults[f.ID]
-		if !rule.Stops || !slices.Contains(rule.Services, e.Service) || f.Called == 0 {
+		target, _, _ := strings.Cut(f.Target, "[") // a rule's services are those of all its occurrences
+		if !rule.Stops || !slices.Contains(rule.Services, e.Service) || target != e.Service || f.Called == 0 {
 			continue
 		}
 		until := over(f, f.Applied)

@@ -20,7 +20,8 @@ const (
 	journalLead = 40 * time.Millisecond
 )
 
-// nemesis carries the plan's injections out. It makes no choices.
+// nemesis carries the plan's injections out: the fixed ones at their instants, and, in lanes, the random ones, each after
+// the one before. It makes no choices.
 type nemesis struct {
 	r        *run
 	target   func(context.Context, scenarios.Ref) (faults.Target, error) // the container of a reference as it is now
@@ -38,14 +39,20 @@ func (r *run) timeline(ctx context.Context, plan *Plan, base int64) error {
 }
 
 func (n *nemesis) run(ctx context.Context, plan *Plan, base int64) error {
+	fixed := plan.fixed()
 	n.ended = map[string]chan struct{}{}
-	for _, in := range plan.Injections {
+	for _, in := range fixed {
 		n.ended[in.ID] = make(chan struct{})
 	}
-	err := together(plan.Injections, func(in Injection) error {
-		defer close(n.ended[in.ID])
-		return n.inject(ctx, in, base)
-	})
+	err := together([]func() error{
+		func() error {
+			return together(fixed, func(in Injection) error {
+				defer close(n.ended[in.ID])
+				return n.inject(ctx, in, base)
+			})
+		},
+		func() error { return n.drawn(ctx, plan, base) },
+	}, func(part func() error) error { return part() })
 	if err != nil {
 		return err
 	}
@@ -76,6 +83,11 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 	if n.r.clock.wait(ctx, at-int64(prepareLead)) != nil {
 		return nil //nolint:nilerr // the cause is the caller's to report
 	}
+	return n.act(ctx, in, at)
+}
+
+// act carries an injection out on all its targets and returns when it was undone on each.
+func (n *nemesis) act(ctx context.Context, in Injection, at int64) error {
 	return together(in.Targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
 }
 

@@ -308,6 +308,31 @@ func TestAFaultOnALinkIsAimedAtNoService(t *testing.T) {
 	}
 }
 
+func TestAFaultIsAimedAtTheServicesOfAllItsOccurrences(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(pickOne, `target = "web"`, `target = "*"`, 1)
+	seen := map[string]bool{}
+	for seed := range int64(9) {
+		p, err := NewPlan(scenario(t, text), []scenarios.Service{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 1}}, nil, nil, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, in := range p.Injections {
+			want = append(want, in.Targets[0].Service)
+		}
+		slices.Sort(want)
+		want = slices.Compact(want)
+		if diff := cmp.Diff(want, rulesOf(p).Faults["freeze"].Services); diff != "" {
+			t.Errorf("seed %d: -want +got:\n%s", seed, diff)
+		}
+		seen[strings.Join(want, ",")] = true
+	}
+	if len(seen) < 2 {
+		t.Errorf("every seed picks %v", seen)
+	}
+}
+
 func TestAHostThatLacksWhatAKindNeedsIsRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(pickOne, `kind   = "pause"`, "kind = \"scarce\"", 1) +

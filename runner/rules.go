@@ -28,7 +28,12 @@ func rulesOf(p *Plan) oracle.Rules {
 		rules.Probes[name] = oracle.ProbeRule{During: pr.During}
 	}
 	for _, in := range p.Injections {
-		rules.Faults[in.Fault.ID] = faultRule(s, in)
+		rule := faultRule(s, in)
+		// Each occurrence picks its targets anew.
+		rule.Services = append(rule.Services, rules.Faults[in.Fault.ID].Services...)
+		slices.Sort(rule.Services)
+		rule.Services = slices.Compact(rule.Services)
+		rules.Faults[in.Fault.ID] = rule
 	}
 	for _, c := range s.Check {
 		rules.Checks = append(rules.Checks, oracle.CheckRule{Kind: c.Kind, Workload: c.Workload, Timeout: c.Timeout.Std().Nanoseconds()})
@@ -40,6 +45,7 @@ func rulesOf(p *Plan) oracle.Rules {
 func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
 	rule := oracle.FaultRule{
 		Kind: string(in.Fault.Kind), Instant: in.Fault.Spec.Instant, ObservedBy: in.Fault.ObservedBy, Line: in.Fault.Line,
+		Drawn:    in.Lane > 0,
 		Stops:    in.Fault.Spec.Family == faults.Process && in.Fault.Spec.Instant,
 		Services: []string{},
 	}
@@ -48,8 +54,6 @@ func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
 			rule.Services = append(rule.Services, t.Service)
 		}
 	}
-	slices.Sort(rule.Services)
-	rule.Services = slices.Compact(rule.Services)
 	if len(rule.ObservedBy) == 0 {
 		rule.ObservedBy = append(sortedKeys(s.Workload), sortedKeys(s.Probe)...)
 	}

@@ -1,0 +1,48 @@
+package runner
+
+import (
+	"context"
+	"time"
+)
+
+// drawn carries the random part of the timeline out: all lanes side by side. Whatever ends one of them early, a gate that
+// does not hold or an undo that failed, ends the nemesis: no lane starts anything any more, and what holds is held for its
+// time. Its error joins what could not be undone.
+func (n *nemesis) drawn(ctx context.Context, plan *Plan, base int64) error {
+	starting, stop := context.WithCancel(ctx) // ends when nothing is to be started any more
+	defer stop()
+	return together(plan.lanes(), func(all []Injection) error {
+		l := lane{nemesis: n, schedule: plan.schedule, base: base}
+		err := l.run(ctx, starting, all)
+		if err != nil {
+			stop()
+		}
+		return err
+	})
+}
+
+// lane is one row of random faults, each of which starts after the end of the one before.
+type lane struct {
+	*nemesis
+	schedule
+	base int64 // start of the timeline
+}
+
+// run starts the injections of a lane until starting ends or its time is over.
+func (l lane) run(ctx, starting context.Context, all []Injection) error {
+	from := l.base
+	for _, in := range all {
+		at := from + int64(in.At)
+		if l.limit > 0 && time.Duration(at-l.base) >= l.limit {
+			return nil
+		}
+		if l.r.clock.wait(starting, at-int64(prepareLead)) != nil {
+			return nil //nolint:nilerr // the cause is told by who ended it
+		}
+		if err := l.act(ctx, in, at); err != nil {
+			return err
+		}
+		from = l.r.clock.now()
+	}
+	return nil
+}
