@@ -12,7 +12,7 @@ func (n *nemesis) drawn(ctx context.Context, plan *Plan, base int64) error {
 	starting, stop := context.WithCancel(ctx) // ends when nothing is to be started any more
 	defer stop()
 	return together(plan.lanes(), func(all []Injection) error {
-		l := lane{nemesis: n, schedule: plan.schedule, base: base}
+		l := lane{nemesis: n, schedule: plan.schedule, base: base, stop: stop}
 		err := l.run(ctx, starting, all)
 		if err != nil {
 			stop()
@@ -25,14 +25,21 @@ func (n *nemesis) drawn(ctx context.Context, plan *Plan, base int64) error {
 type lane struct {
 	*nemesis
 	schedule
-	base int64 // start of the timeline
+	base int64  // start of the timeline
+	stop func() // ends the nemesis: no lane starts anything any more
 }
 
 // run starts the injections of a lane until starting ends or its time is over.
 func (l lane) run(ctx, starting context.Context, all []Injection) error {
 	from := l.base
 	for _, in := range all {
+		if ok, err := l.open(starting, from, in.ID); !ok {
+			return err
+		}
 		at := from + int64(in.At)
+		if len(l.gates) > 0 { // what they held up still gets the time that it takes to prepare it
+			at = max(at, l.r.clock.now()+int64(prepareLead))
+		}
 		if l.limit > 0 && time.Duration(at-l.base) >= l.limit {
 			return nil
 		}

@@ -24,17 +24,20 @@ const (
 // the one before. It makes no choices.
 type nemesis struct {
 	r        *run
-	target   func(context.Context, scenarios.Ref) (faults.Target, error) // the container of a reference as it is now
-	snapshot func(name string)                                           // keeps the containers' counters, in the background
-	ended    map[string]chan struct{}                                    // injection id → closed when it has ended
+	target   func(context.Context, scenarios.Ref) (faults.Target, error)         // the container of a reference as it is now
+	snapshot func(name string)                                                   // keeps the containers' counters, in the background
+	exec     func(context.Context, scenarios.Ref, []string) (string, int, error) // runs a command in a container: output, exit code
+	ended    map[string]chan struct{}                                            // injection id → closed when it has ended
+	activity activity
 }
 
 // timeline runs every injection from base (host clock, ns) on and returns when all have ended and were undone. Its error
 // joins the *faults.HealErrors; a fault that could not be applied or confirmed is recorded in the ledger instead.
 func (r *run) timeline(ctx context.Context, plan *Plan, base int64) error {
-	n := &nemesis{r: r, target: r.target, snapshot: func(name string) {
-		r.background.Go(func() { r.snapshot(r.backgroundCtx, name) })
-	}}
+	n := &nemesis{
+		r: r, target: r.target, exec: r.exec,
+		snapshot: func(name string) { r.background.Go(func() { r.snapshot(r.backgroundCtx, name) }) },
+	}
 	return n.run(ctx, plan, base)
 }
 
@@ -88,6 +91,8 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 
 // act carries an injection out on all its targets and returns when it was undone on each.
 func (n *nemesis) act(ctx context.Context, in Injection, at int64) error {
+	n.activity.begin()
+	defer func() { n.activity.end(n.r.clock.now()) }()
 	return together(in.Targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
 }
 

@@ -304,3 +304,9 @@ func (r *run) target(ctx context.Context, ref scenarios.Ref) (faults.Target, err
 	}
 	return faults.Target{}, fmt.Errorf("find %s: %w", refText(ref), faults.ErrGone)
 }
+
+// exec runs a command in the container of a reference: its output and exit code.
+func (r *run) exec(ctx context.Context, ref scenarios.Ref, argv []string) (out string, code int, err error) {
+	res, err := r.env.Exec(ctx, ref.Service, max(ref.Number, 1), argv)
+	return string(res.Out), res.Code, err
+}

@@ -22,6 +22,7 @@ type stream struct {
 	invoked   map[int64]int     // by Invoke / bucketNs
 	lastError string
 	total     counts
+	latest    ledger.Op // of those that returned, the one that was invoked last
 }
 
 type counts struct{ ok, bad int }
@@ -42,6 +43,9 @@ func (t *tracker) add(ops []ledger.Op) {
 			t.streams[o.Workload] = s
 		}
 		s.invoked[o.Invoke/bucketNs]++
+		if o.Complete > 0 && o.Invoke >= s.latest.Invoke {
+			s.latest = *o
+		}
 		c := s.completed[o.Complete/bucketNs]
 		if c == nil {
 			c = &counts{}
@@ -79,6 +83,17 @@ func (t *tracker) since(name string, from int64) (done counts, invoked int, last
 		}
 	}
 	return done, invoked, s.lastError
+}
+
+// latest is, of the operations that returned, the one that was invoked last; ok is false without any.
+func (t *tracker) latest(name string) (op ledger.Op, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.streams[name]
+	if s == nil || s.latest.Complete == 0 {
+		return ledger.Op{}, false
+	}
+	return s.latest, true
 }
 
 // totals sums over everything that is tracked.

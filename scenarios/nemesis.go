@@ -228,12 +228,9 @@ func (q Query) Names(out string, candidates []Ref) (leader Ref, ok bool) {
 	if m == nil {
 		return Ref{}, false
 	}
-	t, ok := parseTarget(string(re.ExpandString(nil, q.Service, out, m)))
-	if !ok {
-		return Ref{}, false
-	}
-	want := Ref{Service: t.pattern, Number: max(t.number, 1)}
-	return want, slices.Contains(candidates, want)
+	leader = ParseRef(string(re.ExpandString(nil, q.Service, out, m)))
+	leader.Number = max(leader.Number, 1)
+	return leader, slices.Contains(candidates, leader)
 }
 
 // nemesis checks what the [nemesis] table aims at.

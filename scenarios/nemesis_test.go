@@ -113,7 +113,7 @@ func TestAQueryNamesACandidate(t *testing.T) {
 		{"by its name", scenarios.Query{Matches: `\S+`, Service: "$0"}, "\nkafka1\n", candidates[0], true},
 		{"no match", scenarios.Query{Matches: `Leader: (\d+)`, Service: "kafka$1"}, "Leader: none", scenarios.Ref{}, false},
 		{"none of the candidates", scenarios.Query{Matches: `Leader: (\d+)`, Service: "kafka$1"}, "Leader: 3", scenarios.Ref{Service: "kafka3", Number: 1}, false},
-		{"no name at all", scenarios.Query{Matches: `(x*)`, Service: "$1"}, "y", scenarios.Ref{}, false},
+		{"no name at all", scenarios.Query{Matches: `(x*)`, Service: "$1"}, "y", scenarios.Ref{Number: 1}, false},
 	} {
 		got, ok := c.q.Names(c.out, candidates)
 		if ok != c.ok || got != c.want {

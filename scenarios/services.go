@@ -30,6 +30,15 @@ type Ref struct {
 	Link    string // as LinkRef writes it; empty for a service
 }
 
+// ParseRef reads "web" or "web[2]", a name that is no glob; the zero Ref for anything else.
+func ParseRef(text string) Ref {
+	t, ok := parseTarget(text)
+	if !ok || t.glob() {
+		return Ref{}
+	}
+	return Ref{Service: t.pattern, Number: t.number}
+}
+
 // Select lists what the fault is aimed at, in the order of its targets, each once: services and their replicas, and links
 // as they are written. A target that matches no service adds nothing: CheckServices reports it.
 func (f Fault) Select(services []Service) []Ref {
