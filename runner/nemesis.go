@@ -93,7 +93,16 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 func (n *nemesis) act(ctx context.Context, in Injection, at int64) error {
 	n.activity.begin()
 	defer func() { n.activity.end(n.r.clock.now()) }()
-	return together(in.Targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
+	targets := in.Targets
+	if in.Fault.Pick == "leader" {
+		ref, err := n.leader(ctx, in)
+		if err != nil {
+			return n.unled(ctx, in, at, err)
+		}
+		// The leader is asked for at the last moment; how long the user's own command takes is not the plan's to keep.
+		targets, at = []scenarios.Ref{ref}, max(at, n.r.clock.now())
+	}
+	return together(targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
 }
 
 // one carries an injection out on one container. Only a failed undo is an error: everything else is in the ledger.
