@@ -3,17 +3,20 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/runner"
+	"github.com/discompose/discompose/scenarios"
 )
 
 func (a *app) planCommand() *cobra.Command {
 	var set []string
 	var probe bool
+	var limit time.Duration
 	c := &cobra.Command{
 		Use:   "plan SCENARIO",
 		Short: "Print what a run would do, without doing it",
@@ -21,16 +24,26 @@ func (a *app) planCommand() *cobra.Command {
 only; with --probe it also asks the engine which mechanism this host has for each fault: the agent's container is started
 for a moment and removed again, and nothing else is changed.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args[0], set, probe) },
+		RunE: func(c *cobra.Command, args []string) error {
+			own := &limit
+			if !c.Flags().Changed(flagTimeLimit) {
+				own = nil
+			}
+			return a.plan(c.Context(), args[0], set, own, probe)
+		},
 	}
 	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario: `key=value` (repeatable)")
+	c.Flags().DurationVar(&limit, flagTimeLimit, 0, timeLimitUsage)
 	c.Flags().BoolVar(&probe, "probe", false, "ask the engine which mechanisms it has")
 	return c
 }
 
-func (a *app) plan(ctx context.Context, name string, set []string, probe bool) error {
+func (a *app) plan(ctx context.Context, name string, set []string, limit *time.Duration, probe bool) error {
 	s, project, err := load(ctx, name, set)
 	if err != nil {
+		return err
+	}
+	if err := limitNemeses([]*scenarios.Scenario{s}, limit); err != nil {
 		return err
 	}
 	var facts *faults.Facts

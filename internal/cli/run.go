@@ -20,6 +20,7 @@ type runOptions struct {
 	tags, set  []string
 	seed       int64
 	timeout    time.Duration
+	limit      *time.Duration // of a nemesis; nil: the scenario's own
 	keep       bool
 	pull       string
 	noFallback bool
@@ -32,6 +33,7 @@ type runOptions struct {
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
+	var limit time.Duration
 	c := &cobra.Command{
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios and judge what the system did",
@@ -49,6 +51,9 @@ the scenario's line.
 The first Ctrl-C heals, reports and takes the environment down; the second does not wait for the report.`,
 		Example: "  discompose run kafka_broker_pause\n  discompose run --tag kafka --timeout 10m\n  discompose run my.toml --set fault.freeze.for=3s\n  discompose run my.toml --runs 20 --seed 7 --junit junit.xml",
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed(flagTimeLimit) {
+				o.limit = &limit
+			}
 			return a.run(c.Context(), args, o, c.Flags().Changed("seed"))
 		},
 	}
@@ -59,6 +64,7 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 	f.IntVar(&o.runs, "runs", 1, "run each scenario `N` times, with seeds that differ")
 	f.StringVar(&o.summary, "summary", "", "write the summary of all runs to this `file` (default: for several runs, in --runs-dir)")
 	f.StringVar(&o.junit, "junit", "", "write all runs to this `file` as JUnit XML")
+	f.DurationVar(&limit, flagTimeLimit, 0, timeLimitUsage)
 	f.DurationVar(&o.timeout, "timeout", 0, "deadline of each scenario, heal and teardown included")
 	f.BoolVar(&o.keep, "keep", false, "leave the environment up after the run")
 	f.StringVar(&o.pull, "pull", "missing", "`when` to pull images: missing, always or never")
@@ -116,7 +122,10 @@ func readAll(ctx context.Context, names []string, o runOptions, seeded bool) ([]
 		}
 		all = append(all, s)
 	}
-	return all, errors.Join(bad...)
+	if err := errors.Join(bad...); err != nil {
+		return nil, err
+	}
+	return all, limitNemeses(all, o.limit)
 }
 
 // loopback refuses an address at which others than the users of this machine could change a run.

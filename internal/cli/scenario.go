@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
@@ -107,6 +108,34 @@ func named(args, tags []string) ([]string, error) {
 		return nil, &usageError{fmt.Errorf("no scenario has tag %v (discompose list shows the tags)", tags)}
 	}
 	return out, nil
+}
+
+// The flag that limits a nemesis.
+const (
+	flagTimeLimit  = "time-limit"
+	timeLimitUsage = "how long a nemesis starts faults, instead of the scenario's count or time_limit"
+)
+
+// limitNemeses gives the nemesis of each scenario that has one a time; nil leaves them as they are.
+func limitNemeses(all []*scenarios.Scenario, limit *time.Duration) error {
+	if limit == nil {
+		return nil
+	}
+	var errs []error
+	limited := false
+	for _, s := range all {
+		if s.Nemesis != nil {
+			limited = true
+			errs = append(errs, s.LimitNemesis(*limit))
+		}
+	}
+	if !limited {
+		errs = append(errs, errors.New("no scenario has a [nemesis]"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &usageError{fmt.Errorf("--%s %s: %w", flagTimeLimit, *limit, err)}
+	}
+	return nil
 }
 
 // seedOf is the seed that a plan shows: the scenario's own, else a placeholder that the run draws anew.
