@@ -27,6 +27,15 @@ func (s *stage) drawnIn(lane int, gaps ...time.Duration) []Injection {
 	return out
 }
 
+func fakeOf(t *testing.T, in Injection) *fakeFault {
+	t.Helper()
+	f, ok := in.Fault.Params.(*fakeFault)
+	if !ok {
+		t.Fatalf("%T is no fake", in.Fault.Params)
+	}
+	return f
+}
+
 // called lists when each record was called, in ms from the start of the timeline.
 func (s *stage) called() map[string]int64 {
 	s.t.Helper()
@@ -80,7 +89,7 @@ func TestNothingIsStartedAtTheTimeLimit(t *testing.T) {
 func TestAFaultOfALaneWithoutAWitnessDoesNotEndIt(t *testing.T) {
 	perform(t, func(t *testing.T, s *stage) {
 		all := s.drawnIn(1, time.Second, time.Second)
-		all[0].Fault.Params.(*fakeFault).confirm = func(_ faults.Target, active bool) error {
+		fakeOf(t, all[0]).confirm = func(_ faults.Target, active bool) error {
 			if active {
 				return faults.ErrNoWitness
 			}
@@ -96,7 +105,7 @@ func TestAFaultOfALaneWithoutAWitnessDoesNotEndIt(t *testing.T) {
 func TestAnUndoThatFailsEndsAllLanes(t *testing.T) {
 	perform(t, func(t *testing.T, s *stage) {
 		all := append(s.drawnIn(1, time.Second, time.Second), s.drawnIn(2, 2*time.Second, 90*time.Second)...)
-		all[0].Fault.Params.(*fakeFault).revert = func(faults.Target) error { return errors.New("device busy") }
+		fakeOf(t, all[0]).revert = func(faults.Target) error { return errors.New("device busy") }
 		err := s.play(t.Context(), all...)
 		var heal *faults.HealError
 		if !errors.As(err, &heal) {

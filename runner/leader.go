@@ -70,7 +70,7 @@ func (n *nemesis) ask(ctx context.Context, in Injection, one scenarios.Ref) (sce
 // unled records an injection whose leader nobody named.
 func (n *nemesis) unled(ctx context.Context, in Injection, at int64, err error) error {
 	if ctx.Err() != nil {
-		return nil // what ended the run is told elsewhere
+		return nil //nolint:nilerr // what ended the run is told elsewhere
 	}
 	f := ledger.Fault{
 		ID: in.Fault.ID, Record: in.ID + "/leader", Kind: string(in.Fault.Kind), Target: "leader", Mechanism: in.Mechanism, Planned: at, Error: err.Error(),

@@ -43,13 +43,17 @@ func TestTheLeaderIsAskedForWhenTheFaultIsDue(t *testing.T) {
 		log     []string
 	}{
 		{
-			"named by the first that answers", scenarios.Query{Exec: []string{"who"}, Matches: `Leader: (\d)\.(\d)`, Service: "kafka$1[$2]"},
-			map[string]string{"kafka2-1": "Leader: 2.2", "kafka2-2": "Leader: 1.1"}, "kill/kafka2-2", "kafka2[2]",
+			"named by the first that answers",
+			scenarios.Query{Exec: []string{"who"}, Matches: `Leader: (\d)\.(\d)`, Service: "kafka$1[$2]"},
+			map[string]string{"kafka2-1": "Leader: 2.2", "kafka2-2": "Leader: 1.1"},
+			"kill/kafka2-2", "kafka2[2]",
 			[]string{"who in kafka1-1", "who in kafka2-1", "apply kill on kafka2[2]", "revert kill on kafka2[2]"},
 		},
 		{
-			"the one that says that it leads", scenarios.Query{Exec: []string{"role"}, Matches: "^master"},
-			map[string]string{"kafka1-1": "slave", "kafka2-1": "master", "kafka2-2": "master"}, "kill/kafka2-1", "kafka2",
+			"the one that says that it leads",
+			scenarios.Query{Exec: []string{"role"}, Matches: "^master"},
+			map[string]string{"kafka1-1": "slave", "kafka2-1": "master", "kafka2-2": "master"},
+			"kill/kafka2-1", "kafka2",
 			[]string{"role in kafka1-1", "role in kafka2-1", "apply kill on kafka2", "revert kill on kafka2"},
 		},
 	} {

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -110,7 +109,7 @@ func (p *Plan) fixed() []Injection {
 }
 
 // writeNemesis tells what the random part of the timeline keeps to.
-func (p *Plan) writeNemesis(w io.Writer) {
+func (p *Plan) writeNemesis(b *strings.Builder) {
 	n := p.Scenario.Nemesis
 	if n == nil {
 		return
@@ -119,16 +118,16 @@ func (p *Plan) writeNemesis(w io.Writer) {
 	if n.TimeLimit != nil {
 		length = fmt.Sprintf("faults for %s, at most %d", n.TimeLimit, n.Most())
 	}
-	fmt.Fprintf(w, "nemesis      %s, each %s to %s after the end of the one before, %d at once\n", length, n.Interval[0], n.Interval[1], n.AtOnce)
+	fmt.Fprintf(b, "nemesis      %s, each %s to %s after the end of the one before, %d at once\n", length, n.Interval[0], n.Interval[1], n.AtOnce)
 	sum := 0
 	for _, f := range n.Fault {
 		sum += f.Weight
 	}
 	for _, f := range n.Fault {
-		fmt.Fprintf(w, "  draws      %s %s, %d in %d (line %d)\n", f.Kind, strings.Join(f.Target, ", "), f.Weight, sum, f.Line)
+		fmt.Fprintf(b, "  draws      %s %s, %d in %d (line %d)\n", f.Kind, strings.Join(f.Target, ", "), f.Weight, sum, f.Line)
 	}
 	for _, g := range n.Gate {
-		fmt.Fprintf(w, "  gate       %s, within %s\n", gateName(g), p.Scenario.Recovery.Within)
+		fmt.Fprintf(b, "  gate       %s, within %s\n", gateName(g), p.Scenario.Recovery.Within)
 	}
 }
 
