@@ -88,14 +88,18 @@ func (l lane) open(ctx context.Context, from int64, next string) (bool, error) {
 	}
 }
 
-// evaluate says which gates do not hold, each with the reason.
+// evaluate says which gates do not hold, each with the reason. A query costs its service something: it is asked only where
+// the gates before it hold.
 func (g *gatekeeper) evaluate(ctx context.Context) (missing []string, err error) {
 	for _, gate := range g.gates {
 		name := gateName(gate)
 		at, why := int64(0), ""
-		if gate.Probe != "" {
+		switch {
+		case gate.Probe != "":
 			at, why = g.probe(strings.TrimPrefix(gate.Probe, "probe."))
-		} else {
+		case len(missing) > 0:
+			continue
+		default:
 			at, why = g.query(ctx, gate.Query)
 		}
 		if why != "" {

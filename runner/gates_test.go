@@ -194,6 +194,9 @@ func TestAllGatesHoldAtTheSameTime(t *testing.T) {
 		s.probing(ctx, func(ms int64) bool { return ms < 3000 || ms >= 6000 })
 		s.exec = func(context.Context, scenarios.Ref, []string) (string, int, error) {
 			ms := (s.r.clock.now() - s.base) / int64(time.Millisecond)
+			if ms > 3500 && ms < 6000 {
+				t.Errorf("the query is asked at %d, while the gate before it does not hold", ms)
+			}
 			switch {
 			case ms < 5000:
 				return "3 in sync", 0, nil

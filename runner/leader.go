@@ -25,18 +25,19 @@ func (n *nemesis) leader(ctx context.Context, in Injection) (scenarios.Ref, erro
 	ctx, cancel := context.WithTimeoutCause(ctx, leaderBudget, fmt.Errorf("%w within %s", errNoLeader, leaderBudget))
 	defer cancel()
 	began := n.r.clock.now()
+	var why error // of the last who did not answer
 	for {
-		var why error
 		for _, one := range in.Targets {
+			if ctx.Err() != nil {
+				break
+			}
 			ref, err := n.ask(ctx, in, one)
 			if err == nil {
 				took := time.Duration(n.r.clock.now() - began).Round(time.Millisecond)
 				n.r.note("runner", "note", ref.Service, fmt.Sprintf("%s: the leader is %s, as %s says after %s", in.ID, refText(ref), refText(one), took))
 				return ref, nil
 			}
-			if why = fmt.Errorf("%s: %w", refText(one), err); ctx.Err() != nil {
-				break
-			}
+			why = fmt.Errorf("%s: %w", refText(one), err)
 		}
 		if err := sleep(ctx, leaderEvery); err != nil {
 			return scenarios.Ref{}, fmt.Errorf("find the leader for %s: %w", in.ID, errors.Join(err, why))

@@ -100,7 +100,9 @@ func TestAQueryIsAskedUntilThereIsALeader(t *testing.T) {
 
 func TestAFaultWithoutALeaderIsRecordedAndNotApplied(t *testing.T) {
 	perform(t, func(t *testing.T, s *stage) {
-		s.exec = func(context.Context, scenarios.Ref, []string) (string, int, error) { return "Leader: 3", 0, nil }
+		s.exec = func(ctx context.Context, _ scenarios.Ref, _ []string) (string, int, error) {
+			return "Leader: 3", 0, sleep(ctx, 10*time.Millisecond) // so that the time ends in the pause after a round
+		}
 		next := s.noting("next").injection("next", 0, false)
 		next.After = "kill"
 		q := scenarios.Query{Exec: []string{"who"}, Matches: `Leader: (\d)`, Service: "kafka$1"}

@@ -177,7 +177,7 @@ type Nemesis struct {
 	TimeLimit *units.Duration  `toml:"time_limit" doc:"time from the start of the timeline after which none starts; instead of count"`
 	Interval  []units.Duration `toml:"interval" required:"true" doc:"least and longest time between the end of one and the start of the next, and before the first; each is drawn from between"`
 	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once: so many rows of faults run side by side"`
-	Gate      []Gate           `toml:"gate" doc:"what must hold before the next, within recovery.within of the end of the one before: probes by name (\"probe.metadata\"), and tables { service, exec, matches } of a command that must exit 0 in a service, and what its output must match. A gate that does not hold in time ends the nemesis, and the run fails as hang"`
+	Gate      []Gate           `toml:"gate" doc:"what must hold before the next, within recovery.within of the end of the one before: probes by name (\"probe.metadata\"), and tables { service, exec, matches } of a command that must exit 0 in a service, and what its output must match (asked once the gates before it hold). A gate that does not hold in time ends the nemesis, and the run fails as hang"`
 	Fault     []NemesisFault   `toml:"fault" required:"true" doc:"the faults to draw from"`
 }
 
