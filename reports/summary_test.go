@@ -28,8 +28,10 @@ func mixed(t *testing.T) []reports.Entry {
 	all[4].Record.Dir = "/home/anna/shop/runs/x"
 	return append(
 		all,
-		reports.Entry{Scenario: "web_pause", Seed: new(int64(3)), File: "scenarios/web_pause.toml", Class: "environment", Reason: "docker engine is not available",
-			Dir: "/home/anna/shop/runs/web"},
+		reports.Entry{
+			Scenario: "web_pause", Seed: new(int64(3)), File: "scenarios/web_pause.toml", Class: "environment", Reason: "docker engine is not available",
+			Dir: "/home/anna/shop/runs/web",
+		},
 		reports.Entry{Scenario: "web_kill", Seed: new(int64(4)), File: "/elsewhere/web_kill.toml", Skipped: true, Class: "interrupted", Reason: "interrupted"},
 	)
 }
@@ -38,10 +40,9 @@ func mixed(t *testing.T) []reports.Entry {
 func repeated(t *testing.T) []reports.Entry {
 	t.Helper()
 	var all []reports.Entry
-	add := func(r *reports.Record) *reports.Entry {
+	add := func(r *reports.Record) {
 		r.Run.Seed = int64(100 + len(all))
 		all = append(all, reports.Entry{Scenario: r.Run.Scenario, Runs: 23, Record: r, File: "pause.toml", Line: 1})
-		return &all[len(all)-1]
 	}
 	for i := range 20 {
 		if i == 3 || i == 11 {

@@ -51,8 +51,8 @@ func TestCutsThatCannotCutAreRefused(t *testing.T) {
 		}},
 		{"one of its networks", "kind = \"disconnect\"\ntarget = \"web\"\nnetwork = \"back\"\n", nil},
 		{"the engine's name of it", "kind = \"disconnect\"\ntarget = \"web\"\nnetwork = \"shop_back\"\n", nil},
-		{"a network that it is not in", "kind = \"disconnect\"\ntarget = \"db\"\nnetwork = \"bakc\"\n", []string{
-			`t.toml:10:1: fault[0].network: service "db" is not in a network "bakc" (did you mean "back"?)`,
+		{"a network that it is not in", "kind = \"disconnect\"\ntarget = \"db\"\nnetwork = \"backk\"\n", []string{
+			`t.toml:10:1: fault[0].network: service "db" is not in a network "backk" (did you mean "back"?)`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func enter(ns *os.File) error {
 // inodeOf identifies a namespace.
 func inodeOf(f *os.File) (uint64, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil { //nolint:gosec // a descriptor fits
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("identify network namespace: %w", err)
 	}
 	return st.Ino, nil
@@ -100,7 +100,7 @@ func openSpace(ns *os.File, inode uint64, tableName string, onChange func(add bo
 		return nil, errors.Join(err, s.table.close())
 	}
 	updates := make(chan netlink.AddrUpdate, 16)
-	handle := netns.NsHandle(ns.Fd()) //nolint:gosec // a descriptor fits
+	handle := netns.NsHandle(ns.Fd())
 	err = netlink.AddrSubscribeWithOptions(updates, s.done, netlink.AddrSubscribeOptions{
 		Namespace: &handle, ErrorCallback: func(error) {}, // the namespace ends, or the process does
 	})
@@ -226,7 +226,7 @@ func (n sockets) Original(c *net.TCPConn) (to netip.AddrPort, err error) {
 	}
 	cerr := raw.Control(func(fd uintptr) {
 		if a, ok := c.LocalAddr().(*net.TCPAddr); ok && a.IP.To4() == nil {
-			to, err = original6(int(fd)) //nolint:gosec // a descriptor fits
+			to, err = original6(int(fd))
 			return
 		}
 		to, err = original4(int(fd)) //nolint:gosec // a descriptor fits

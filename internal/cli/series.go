@@ -32,7 +32,8 @@ func jobs(all []*scenarios.Scenario, runs int, base func() int64) []job {
 		}
 		first := s.Seed
 		if first == nil {
-			first = new(base())
+			drawn := base()
+			first = &drawn
 		}
 		for i, seed := range runner.Seeds(*first, runs) {
 			one := *s // a run changes nothing of its scenario, so that the rest may be shared
@@ -177,9 +178,10 @@ func didNotRun(all []job, done []ending, cause error) error {
 				missing++
 			}
 		}
-		switch name := all[i].scenario.Name; {
-		case missing == 0:
-		case missing == all[i].runs:
+		name := all[i].scenario.Name
+		switch missing {
+		case 0:
+		case all[i].runs:
 			errs = append(errs, fmt.Errorf("%s did not run: %w", name, cause))
 		default:
 			errs = append(errs, fmt.Errorf("%s: %d of %d runs did not begin: %w", name, missing, all[i].runs, cause))
