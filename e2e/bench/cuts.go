@@ -32,7 +32,7 @@ func (b *bench) cuts(ctx context.Context, s *section) (err error) {
 	s.text = "From the runner's call until its answer, over the agent's stream and the process that has proxies and rules: the change is in force by then. A *toxic* is put on a link, through Toxiproxy's API, and taken off; " +
 		"a *partition* is put between two containers and ended. After each answer datagrams are sent across: none of them arrives, or all of them do. Ending a partition waits for the kernel, which frees rules only when no packet can see them; " +
 		"packets pass before that."
-	images, err := b.firstImage(ctx, "busybox:latest", "alpine:3", "alpine:latest", "nginx:1.22")
+	images, err := b.firstImage(ctx, "busybox:latest", "alpine:3", "alpine:latest") // with an httpd
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (b *bench) cuts(ctx context.Context, s *section) (err error) {
 	}
 	for _, name := range []string{"a", "b"} {
 		c, err := b.docker.ContainerCreate(ctx, &container.Config{
-			Image: images, Entrypoint: []string{"sleep", "3600"},
+			Image: images, Entrypoint: []string{"httpd", "-f", "-p", "80"}, // a port that is closed would be passed by
 			Labels: map[string]string{agent.LabelRun: b.id, "com.docker.compose.project": project, "com.docker.compose.service": name},
 		}, &container.HostConfig{NetworkMode: container.NetworkMode(net.ID)}, nil, nil, "")
 		if err != nil {
