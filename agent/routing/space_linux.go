@@ -229,7 +229,7 @@ func (n sockets) Original(c *net.TCPConn) (to netip.AddrPort, err error) {
 			to, err = original6(int(fd))
 			return
 		}
-		to, err = original4(int(fd)) //nolint:gosec // a descriptor fits
+		to, err = original4(int(fd))
 	})
 	return to, errors.Join(err, cerr)
 }

@@ -54,7 +54,7 @@ func openTable(ns *os.File, name string) (*table, error) { return openTableBy(ns
 // openTableBy is openTable with another way to make an owned table.
 func openTableBy(ns *os.File, name string, own func(*netlink.Conn, string) error) (*table, error) {
 	var raw *netlink.Conn
-	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.Fd())), nftables.AsLasting(), //nolint:gosec // a descriptor fits
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns.Fd())), nftables.AsLasting(),
 		nftables.WithSockOptions(func(c *netlink.Conn) error { raw = c; return nil }))
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
