@@ -323,7 +323,7 @@ func (m *Manager) keep(counts map[string]int64) {
 	}
 }
 
-// who reports whether a member is one of those that a name stands for.
+// stands reports whether a member is one of those that a name stands for.
 func stands(name, who string) bool {
 	if name == "workload" && strings.HasPrefix(who, "workload.") {
 		return true
@@ -387,9 +387,6 @@ func (m *Manager) changed(c proxy.Change) {
 			continue
 		}
 		m.guard(e, len(e.link.Toxics()) > 0 || !e.link.Enabled())
-		if err := m.render(); err != nil {
-			m.o.Log(err.Error())
-		}
 	}
 }
 
@@ -398,11 +395,11 @@ func (m *Manager) changed(c proxy.Change) {
 func (m *Manager) guard(e *edge, on bool) {
 	was := e.guarding
 	e.guarding = on
-	if was || !on {
-		return
-	}
 	if err := m.render(); err != nil { // first the rules, so that nothing new comes in between
 		m.o.Log(err.Error())
+	}
+	if was || !on {
+		return
 	}
 	for _, s := range m.spaces {
 		if s.entries[e] == nil {
