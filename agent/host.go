@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 )
@@ -19,6 +20,11 @@ const (
 	OpSignal        = "proc.signal"
 	OpForkProbe     = "proc.fork_probe"
 	OpAlive         = "proc.alive"
+	OpDescriptors   = "proc.descriptors" // Descriptors → DescriptorsResult
+
+	OpCrashLoop      = "proc.crash_loop"
+	OpCrashLoopEnd   = "proc.crash_loop_end"
+	OpCrashLoopState = "proc.crash_loop_state"
 )
 
 // The operations of the agent itself.
@@ -95,6 +101,29 @@ type Signal struct {
 	Signal    string `json:"signal"`    // "SIGKILL", "KILL" or "9"
 }
 
+// CrashLoop asks for a crash loop of a container.
+type CrashLoop struct {
+	ID        string        `json:"id"`
+	Container string        `json:"container"` // full id
+	Signal    string        `json:"signal"`    // as in Signal
+	Uptime    time.Duration `json:"uptime_ns"` // of each process, before it is killed
+	Count     int           `json:"count"`     // kills; 0 is no end
+}
+
+// CrashLoopID names a loop.
+type CrashLoopID struct {
+	ID string `json:"id"`
+}
+
+// CrashLoopState is what a loop has done so far.
+type CrashLoopState struct {
+	Active bool   `json:"active"`           // it goes on
+	Kills  int    `json:"kills"`            // processes that ended by its signal
+	Starts int    `json:"starts"`           // of the container, after its kills
+	Ending int    `json:"ending,omitempty"` // the process that has got its signal and is still there
+	Error  string `json:"error,omitempty"`  // why it ended before its time, or does not get on
+}
+
 // ForkProbe asks for a fork attempt inside a container's pids cgroup.
 type ForkProbe struct {
 	Container string `json:"container"` // full id
@@ -105,6 +134,18 @@ type ForkProbe struct {
 type ForkResult struct {
 	Refused bool `json:"refused"`
 	Forked  int  `json:"forked"` // children that were let in before one was refused
+}
+
+// Descriptors asks what the processes of a container hold.
+type Descriptors struct {
+	Container string `json:"container"` // full id
+}
+
+// DescriptorsResult is what they hold.
+type DescriptorsResult struct {
+	Processes int `json:"processes"`
+	Open      int `json:"open"`    // descriptors
+	Sockets   int `json:"sockets"` // of these
 }
 
 // Alive names a process in the host's pid namespace.

@@ -34,6 +34,8 @@ type Host struct {
 	dirs map[[2]string]string // container, controller → directory: the same after a restart
 	keep keeper
 	net  netChild
+
+	loops crashLoops
 }
 
 // NewHost makes a Host. log is told of what goes wrong in the background; it may be nil.
@@ -59,6 +61,11 @@ func (h *Host) Ops() Handler {
 		OpSignal:        op(h.signal),
 		OpForkProbe:     op(h.forkProbe),
 		OpAlive:         op(h.alive),
+		OpDescriptors:   op(h.descriptors),
+
+		OpCrashLoop:      op(h.crashLoop),
+		OpCrashLoopEnd:   op(h.crashLoopEnd),
+		OpCrashLoopState: op(h.crashLoopState),
 	})
 }
 
@@ -76,8 +83,10 @@ func (h *Host) OnNet(f func(event string, data json.RawMessage)) {
 	h.net.emit = f
 }
 
-// Close ends every hold, held values stay as they are; and the networks' process, with all its rules and connections.
+// Close ends every crash loop, and every hold, held values stay as they are; and the networks' process, with all its rules
+// and connections.
 func (h *Host) Close() {
+	h.loops.close()
 	h.keep.close()
 	h.net.close()
 }

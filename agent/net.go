@@ -5,6 +5,8 @@ package agent
 // net.cut_state, net.reach and net.peers for the kinds; the types below have the same JSON.
 const (
 	OpNetStart     = "net.start"     // NetStart → nothing; before the environment is started, and before every other one
+	OpNetStop      = "net.stop"      // nothing → nothing, once the child has ended, and every rule and proxied connection with it; the next operation starts another
+	OpNetLeft      = "net.left"      // NetLeft → []string, sorted: the tables of earlier runs that a project's namespaces still have
 	OpNetLinks     = "net.links"     // nothing → []LinkReport, sorted by name
 	OpNetToxiproxy = "net.toxiproxy" // HTTPRequest → HTTPResponse: Toxiproxy's API over the links
 	OpNetDirect    = "net.direct"    // Direct → nothing
@@ -33,7 +35,13 @@ type NetStart struct {
 	Project  string `json:"project"`
 	Seed     int64  `json:"seed"`
 	Attached bool   `json:"attached"`
+	Afresh   bool   `json:"afresh"` // the project has been running for an earlier run: what is open past the links is closed at once
 	Links    []Edge `json:"links"`
+}
+
+// NetLeft asks for what is left in a project's namespaces.
+type NetLeft struct {
+	Project string `json:"project"`
 }
 
 // Edge is one link: the TCP connections from the containers of one service, or of one kind of client, to one port of one

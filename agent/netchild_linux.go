@@ -23,6 +23,7 @@ type netChild struct {
 	mu      sync.Mutex
 	conn    *Conn
 	closing bool
+	dropped *Conn // of a child that is stopped on purpose
 	ended   chan struct{}
 }
 
@@ -30,7 +31,7 @@ type netChild struct {
 func (n *netChild) ops() Handler {
 	h := Handler{}
 	for _, name := range []string{
-		OpNetStart, OpNetLinks, OpNetToxiproxy, OpNetDirect, OpNetConns, OpCut, OpUncut, OpCutState, OpReach, OpPeers,
+		OpNetStart, OpNetLeft, OpNetLinks, OpNetToxiproxy, OpNetDirect, OpNetConns, OpCut, OpUncut, OpCutState, OpReach, OpPeers,
 	} {
 		h[name] = func(ctx context.Context, args json.RawMessage) (any, error) {
 			conn, err := n.get()
@@ -47,6 +48,7 @@ func (n *netChild) ops() Handler {
 			return out, nil
 		}
 	}
+	h[OpNetStop] = func(context.Context, json.RawMessage) (any, error) { return nil, n.stop() }
 	return h
 }
 
@@ -106,9 +108,9 @@ func (n *netChild) run(started chan<- error, ended chan<- struct{}) {
 	<-said
 	err := cmd.Wait()
 	n.mu.Lock()
-	closing := n.closing
+	meant := n.closing || n.dropped == conn
 	n.mu.Unlock()
-	if closing {
+	if meant {
 		return
 	}
 	why := fmt.Sprintf("the process that serves the links ended (%v): its rules, proxies and connections are gone", err)
@@ -135,8 +137,24 @@ func (n *netChild) close() {
 	n.closing = true
 	conn, ended := n.conn, n.ended
 	n.mu.Unlock()
+	if err := n.end(conn, ended); err != nil {
+		n.log(err.Error() + "; it is killed with the agent")
+	}
+}
+
+// stop ends the child as its owner wants it, which is no loss.
+func (n *netChild) stop() error {
+	n.mu.Lock()
+	conn, ended := n.conn, n.ended
+	n.conn, n.dropped = nil, conn
+	n.mu.Unlock()
+	return n.end(conn, ended)
+}
+
+// end ends a child's input and waits until it is gone; nil is none.
+func (n *netChild) end(conn *Conn, ended <-chan struct{}) error {
 	if conn == nil {
-		return
+		return nil
 	}
 	if err := conn.Close(); err != nil {
 		n.log("end the networks' process: " + err.Error())
@@ -145,7 +163,8 @@ func (n *netChild) close() {
 	defer timer.Stop()
 	select {
 	case <-ended:
+		return nil
 	case <-timer.C:
-		n.log("the networks' process does not end; it is killed with the agent")
+		return fmt.Errorf("the networks' process does not end within %s", leaves)
 	}
 }

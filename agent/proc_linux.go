@@ -15,35 +15,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signal sends a signal to a process after it has made sure that it belongs to the container. A pidfd keeps the pid
-// from meaning another process in between.
-func (h *Host) signal(_ context.Context, s Signal) (any, error) {
+// signal sends a signal to a process after it has made sure that it belongs to the container.
+func (h *Host) signal(ctx context.Context, s Signal) (any, error) {
 	sig, err := signalNumber(s.Signal)
 	if err != nil {
 		return nil, err
 	}
-	if len(s.Container) != 64 || !fullID.MatchString(s.Container) {
-		return nil, fmt.Errorf("%q is not a full container id", s.Container)
-	}
-	if s.PID <= 1 {
-		return nil, fmt.Errorf("%d is not the pid of a container's process; nothing was touched", s.PID)
-	}
-	fd, err := unix.PidfdOpen(s.PID, 0)
+	fd, err := h.open(ctx, s.Container, s.PID)
 	if err != nil {
-		return nil, fmt.Errorf("find process %d of %s: %w", s.PID, short(s.Container), err)
+		return nil, err
 	}
 	defer unix.Close(fd) //nolint:errcheck // a pidfd has nothing to lose
-	cgroups, err := h.cgroupsOf(strconv.Itoa(s.PID))
-	if err != nil {
-		return nil, fmt.Errorf("read cgroups of process %d: %w", s.PID, err)
-	}
-	if !owns(cgroups, s.Container) {
-		return nil, fmt.Errorf("process %d is not in the cgroup of container %s; nothing was touched", s.PID, short(s.Container))
-	}
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
 		return nil, fmt.Errorf("send %s to process %d of %s: %w", s.Signal, s.PID, short(s.Container), err)
 	}
 	return nil, nil //nolint:nilnil // no answer but the acknowledgement
+}
+
+// errEnded says that a process is not there any more.
+var errEnded = errors.New("the process has ended")
+
+// open makes a pidfd of a container's process, which keeps the pid from meaning another process from here on. The error
+// wraps errEnded where the process is not there any more.
+func (h *Host) open(ctx context.Context, container string, pid int) (int, error) {
+	if len(container) != 64 || !fullID.MatchString(container) {
+		return -1, fmt.Errorf("%q is not a full container id", container)
+	}
+	if pid <= 1 {
+		return -1, fmt.Errorf("%d is not the pid of a container's process; nothing was touched", pid)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		err = fmt.Errorf("%w: %w", errEnded, err)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("find process %d of %s: %w", pid, short(container), err)
+	}
+	cgroups, err := h.cgroupsOf(strconv.Itoa(pid))
+	if err == nil && owns(cgroups, container) {
+		return fd, nil
+	}
+	ended, perr := awaitEnd(ctx, fd, 0) // a zombie is in no cgroup any more
+	_ = unix.Close(fd)                  // a pidfd has nothing to lose
+	switch {
+	case ended:
+		return -1, fmt.Errorf("process %d of %s: %w", pid, short(container), errEnded)
+	case err != nil || perr != nil:
+		return -1, fmt.Errorf("read cgroups of process %d: %w", pid, errors.Join(err, perr))
+	}
+	return -1, fmt.Errorf("process %d is not in the cgroup of container %s; nothing was touched", pid, short(container))
 }
 
 // signalNumber reads "SIGKILL", "KILL", "kill" or "9".

@@ -120,7 +120,11 @@ func (m *Manager) Start(ctx context.Context, s agent.NetStart) error {
 	if err := m.watch(); err != nil { //nolint:contextcheck // it outlives this call
 		return err
 	}
-	return m.adoptRunning(ctx)
+	if err := m.adoptRunning(ctx); err != nil {
+		return err
+	}
+	m.afresh()
+	return nil
 }
 
 // open makes the links.
@@ -388,38 +392,4 @@ func (m *Manager) changed(c proxy.Change) {
 		}
 		m.guard(e, len(e.link.Toxics()) > 0 || !e.link.Enabled())
 	}
-}
-
-// guard decides whether anything may go past the proxy of a link. When that ends, what went past is closed at both ends.
-// The caller holds mu.
-func (m *Manager) guard(e *edge, on bool) {
-	was := e.guarding
-	e.guarding = on
-	if err := m.render(); err != nil { // first the rules, so that nothing new comes in between
-		m.o.Log(err.Error())
-	}
-	if was || !on {
-		return
-	}
-	for _, s := range m.spaces {
-		if s.entries[e] == nil {
-			continue
-		}
-		past, early, err := destroy(s.ns, m.serverAddrs(e, s), uint16(e.Port)) //nolint:gosec // a port
-		if err != nil {
-			m.o.Log(fmt.Sprintf("close connections past %s: %v", e.Name, err))
-		}
-		m.reset(e, early, "opened before the link was routed")
-		m.reset(e, past, fmt.Sprintf("opened past the proxy while %s could not be reached", e.To))
-	}
-}
-
-// reset tells of connections that the guard closed. The caller holds mu.
-func (m *Manager) reset(e *edge, n int, why string) {
-	if n == 0 {
-		return
-	}
-	x := agent.LinkReset{Link: e.Name, Count: n, Why: why, At: bootTime()}
-	e.resets = append(e.resets, x)
-	m.o.Emit(agent.EventReset, x)
 }

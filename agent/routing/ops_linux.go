@@ -32,6 +32,7 @@ func (m *Manager) Ops() agent.Handler {
 	return agent.Handler{
 		agent.OpNetStart: op(func(ctx context.Context, s agent.NetStart) (any, error) { return nil, m.Start(ctx, s) }),
 		agent.OpNetLinks: op(func(context.Context, struct{}) (any, error) { return m.Reports() }),
+		agent.OpNetLeft:  op(func(ctx context.Context, l agent.NetLeft) (any, error) { return m.Left(ctx, l.Project) }),
 		agent.OpNetToxiproxy: op(func(ctx context.Context, r agent.HTTPRequest) (any, error) {
 			return m.handler.serve(ctx, r)
 		}),
