@@ -39,6 +39,7 @@ const (
 	keyKey       = `"k":`
 	keyValue     = `"x":`
 	keySum       = `"s":`
+	keyData      = `"d":`
 	keyPartition = `"pt":`
 	keyOffset    = `"o":`
 	keyPlanned   = `"t0":`
@@ -65,6 +66,9 @@ func appendOp(b []byte, o *Op) []byte {
 	}
 	if o.Sum != 0 {
 		b = strconv.AppendUint(append(b, `,`+keySum...), uint64(o.Sum), 10)
+	}
+	if o.Data != "" {
+		b = appendText(append(b, `,`+keyData...), o.Data)
 	}
 	b = strconv.AppendInt(append(b, `,`+keyPartition...), int64(o.Partition), 10)
 	b = strconv.AppendInt(append(b, `,`+keyOffset...), o.Offset, 10)

@@ -16,11 +16,11 @@ import (
 
 // anyOp draws operations with all the texts and numbers that JSON can carry.
 func anyOp(t *rapid.T) ledger.Op {
-	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"", "orders", "a\"b\\c", "\x00\x1f\x7f", "<&>", "\xff\xfe bad", "\u2028é\ufffd"}))
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"", "orders", "a\"b\\c", `{"from":1}`, `\\"`, "\\", "\x00\x1f\x7f", "<&>", "\xff\xfe bad", "\u2028é\ufffd"}))
 	number := rapid.OneOf(rapid.Int64(), rapid.SampledFrom([]int64{0, -1, 1, 999999999999999999, 1000000000000000000, math.MaxInt64, math.MinInt64}))
 	return ledger.Op{
 		ID: number.Draw(t, "id"), Workload: text.Draw(t, "workload"), Process: rapid.Int().Draw(t, "process"), Func: text.Draw(t, "func"),
-		Key: text.Draw(t, "key"), Value: number.Draw(t, "value"), Sum: rapid.Uint32().Draw(t, "sum"),
+		Key: text.Draw(t, "key"), Value: number.Draw(t, "value"), Sum: rapid.Uint32().Draw(t, "sum"), Data: text.Draw(t, "data"),
 		Partition: rapid.Int32().Draw(t, "partition"), Offset: number.Draw(t, "offset"), Planned: number.Draw(t, "planned"),
 		Invoke: number.Draw(t, "invoke"), Complete: number.Draw(t, "complete"), Outcome: ledger.Outcome(text.Draw(t, "outcome")), Error: text.Draw(t, "error"),
 	}
@@ -59,7 +59,7 @@ func TestEncodeOpsWritesWhatEncodingJSONWrites(t *testing.T) {
 }
 
 func FuzzDecodeOps(f *testing.F) {
-	plain := ledger.Op{ID: 7, Workload: "orders", Func: ledger.FuncProduce, Key: "k", Value: 3<<32 | 9, Sum: 1, Offset: -1, Partition: -1, Invoke: 5, Complete: 6, Outcome: ledger.Unknown, Error: "timed out"}
+	plain := ledger.Op{ID: 7, Workload: "orders", Func: ledger.FuncProduce, Key: "k", Value: 3<<32 | 9, Sum: 1, Data: `{"txn":"a\\b"}`, Offset: -1, Partition: -1, Invoke: 5, Complete: 6, Outcome: ledger.Unknown, Error: "timed out"}
 	line := ledger.AppendOps(nil, []ledger.Op{plain, {Workload: "orders"}, plain})
 	f.Add(line)
 	f.Add(line[:len(line)-3])
@@ -68,6 +68,7 @@ func FuzzDecodeOps(f *testing.F) {
 	f.Add(bytes.ReplaceAll(line, []byte(`"pt":-1`), []byte(`"pt":-2147483649`)))
 	f.Add(bytes.ReplaceAll(line, []byte(`orders`), []byte("\xff\u00e9\\u0041")))
 	f.Add(bytes.ReplaceAll(line, []byte(`"t1":5`), []byte(`"t1":9999999999999999999`)))
+	f.Add(bytes.ReplaceAll(line, []byte(`\"}`), []byte(`\n}`)))
 	f.Add([]byte(`[]`))
 	f.Add([]byte(`[{"o":-0,"w":"x"}, {}]`))
 	f.Add([]byte("\v[]"))
@@ -96,8 +97,9 @@ func TestDecodeOpsReadsSingleOperationsOfOtherLanguages(t *testing.T) {
 		wrong      string
 	}{
 		{"an operation without partition and offset has none", `{"v":1,"w":"orders","f":"produce","x":5,"t1":7,"r":"ok"}`, []ledger.Op{{Workload: "orders", Func: "produce", Value: 5, Invoke: 7, Outcome: ledger.OK, Partition: -1, Offset: -1}}, ""},
-		{"a newer version is refused by name", `{"v":2,"w":"orders"}`, nil, "operation line has format 2, this build reads up to 1"},
-		{"a missing version is refused", `{"w":"orders"}`, nil, `write "v":1`},
+		{"an operation with data of its model", `{"v":2,"w":"accounts","f":"cas","k":"a","x":5,"d":"{\"from\":3}","r":"fail"}`, []ledger.Op{{Workload: "accounts", Func: "cas", Key: "a", Value: 5, Data: `{"from":3}`, Outcome: ledger.Failed, Partition: -1, Offset: -1}}, ""},
+		{"a newer version is refused by name", `{"v":3,"w":"orders"}`, nil, "operation line has format 3, this build reads up to 2"},
+		{"a missing version is refused", `{"w":"orders"}`, nil, `write "v":2`},
 		{"text is refused", `hello`, nil, "decode operations"},
 		{"an empty line is refused", ``, nil, "decode operations"},
 	} {

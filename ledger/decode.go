@@ -2,7 +2,7 @@ package ledger
 
 import "bytes"
 
-// decodeFast reads a batch exactly as AppendOps writes it, with plain ASCII texts. It returns ok false for everything
+// decodeFast reads a batch exactly as AppendOps writes it, with plain ASCII texts, of which Data may have escaped quotes. It returns ok false for everything
 // else, also for what is no JSON: encoding/json then decides.
 func decodeFast(line []byte) (ops []Op, ok bool) {
 	s := scanner{rest: line}
@@ -57,6 +57,9 @@ func (s *scanner) op(o, last *Op) bool {
 	}
 	if s.skip("," + keySum) {
 		o.Sum = uint32(s.within(0, 1<<32-1)) //nolint:gosec // bounded
+	}
+	if s.skip("," + keyData) {
+		o.Data = s.quoted()
 	}
 	s.must("," + keyPartition)
 	o.Partition = int32(s.within(-1<<31, 1<<31-1)) //nolint:gosec // bounded
@@ -139,4 +142,42 @@ func (s *scanner) text(known string) string {
 	}
 	s.bad = true
 	return ""
+}
+
+// quoted reads a string in which quotes and backslashes are escaped, as in JSON within JSON.
+func (s *scanner) quoted() string {
+	s.must(`"`)
+	escapes := 0
+	for i := 0; i < len(s.rest) && !s.bad; i++ {
+		switch c := s.rest[i]; {
+		case c == '"':
+			raw := s.rest[:i]
+			s.rest = s.rest[i+1:]
+			return unescape(raw, escapes)
+		case c == '\\':
+			if i++; i == len(s.rest) || (s.rest[i] != '"' && s.rest[i] != '\\') {
+				s.bad = true
+			}
+			escapes++
+		case c < 0x20 || c >= 0x7f:
+			s.bad = true
+		}
+	}
+	s.bad = true
+	return ""
+}
+
+// unescape drops the backslash of each of so many escapes.
+func unescape(raw []byte, escapes int) string {
+	if escapes == 0 {
+		return string(raw)
+	}
+	out := make([]byte, 0, len(raw)-escapes)
+	for i := 0; i < len(raw); i++ {
+		if raw[i] == '\\' {
+			i++
+		}
+		out = append(out, raw[i])
+	}
+	return string(out)
 }

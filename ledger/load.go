@@ -32,7 +32,11 @@ func SortOps(ops []Op) {
 	slices.SortFunc(ops, func(a, b Op) int { return cmp.Or(cmp.Compare(a.Invoke, b.Invoke), cmp.Compare(a.ID, b.ID)) })
 }
 
-const selectOps = `SELECT id, workload, process, func, key, value, sum, partition, offset, planned, invoke, complete, outcome, error FROM operation ORDER BY id`
+// The first format has no column data.
+const (
+	selectOps = `SELECT id, workload, process, func, key, value, sum, partition, offset, planned, invoke, complete, outcome, error, data FROM operation ORDER BY id`
+	selectOld = `SELECT id, workload, process, func, key, value, sum, partition, offset, planned, invoke, complete, outcome, error, NULL FROM operation ORDER BY id`
+)
 
 // loadOps reads through the driver itself: database/sql would triple the time.
 func (s *Store) loadOps(ctx context.Context, h *History) (err error) {
@@ -51,7 +55,11 @@ func (s *Store) loadOps(ctx context.Context, h *History) (err error) {
 		if !ok {
 			return fmt.Errorf("driver %T cannot query", dc)
 		}
-		rows, err := q.QueryContext(ctx, selectOps, nil)
+		query := selectOps
+		if s.format < 2 {
+			query = selectOld
+		}
+		rows, err := q.QueryContext(ctx, query, nil)
 		if err != nil {
 			return err
 		}
@@ -88,7 +96,7 @@ func (h *History) scanOps(rows driver.Rows) error {
 		h.Ops = append(h.Ops, Op{
 			ID: number(0), Workload: name(1), Process: int(number(2)), Func: name(3), Key: text(4), Value: number(5),
 			Sum: uint32(number(6)), Partition: int32(number(7)), Offset: number(8), //nolint:gosec // written from these types
-			Planned: number(9), Invoke: number(10), Complete: number(11), Outcome: Outcome(name(12)), Error: text(13),
+			Planned: number(9), Invoke: number(10), Complete: number(11), Outcome: Outcome(name(12)), Error: text(13), Data: text(14),
 		})
 	}
 }

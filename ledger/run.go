@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -15,11 +16,14 @@ type Run struct {
 	Description string   `json:"description"`
 	Source      string   `json:"source"` // where the scenario came from
 	Args        []string `json:"args"`
-	Version     string   `json:"version"` // of discompose, with commit
+	Version     string   `json:"version"`          // of discompose, with commit
+	Build       string   `json:"build,omitempty"`  // hash of the executable that clients and agent ran
+	Digest      string   `json:"digest,omitempty"` // of the scenario as it was read, without its seed, and of its Compose files; empty where attached
 	Seed        int64    `json:"seed"`
 	Project     string   `json:"project"`
 	Attached    bool     `json:"attached,omitempty"`
-	Started     string   `json:"started"` // RFC 3339, wall clock of the runner
+	Injected    bool     `json:"injected,omitempty"` // one fault by hand (discompose inject): there are no operations to judge
+	Started     string   `json:"started"`            // RFC 3339, wall clock of the runner
 	Finished    string   `json:"finished,omitempty"`
 
 	Engine     Engine            `json:"engine"`
@@ -28,6 +32,8 @@ type Run struct {
 	Isolation  []string          `json:"isolation,omitempty"`  // what was changed so that the user's own stack is out of reach
 	Mechanisms map[string]string `json:"mechanisms,omitempty"` // fault id → how it was carried out
 	APIOnly    string            `json:"api_only,omitempty"`   // why there was no agent; empty with one
+
+	Environment Origin `json:"environment,omitzero"` // whose environment it was; zero: started for this run alone
 
 	Links []Link `json:"links,omitempty"` // what was routed, as it was at the end, sorted by name
 
@@ -51,6 +57,14 @@ type Engine struct {
 	Storage  string `json:"storage"`
 	CPUs     int    `json:"cpus"`
 	Memory   int64  `json:"memory"` // bytes
+}
+
+// Origin says where a run's environment came from. The zero value was started for the run, without a word about it.
+type Origin struct {
+	From     string         `json:"from,omitempty"`     // name of the run directory of the run that started it, where it is used again
+	Uses     int            `json:"uses,omitempty"`     // runs that used it before this one
+	Restarts map[string]int `json:"restarts,omitempty"` // by container ("web", "web[2]"): restarts by its policy before this run; those without are left out
+	Why      string         `json:"why,omitempty"`      // why it is used again, or why it was started afresh though an earlier one was there
 }
 
 // Service is one service of the environment as it ran.
@@ -123,6 +137,20 @@ type Phase struct {
 	Name string `json:"name"`
 	From int64  `json:"from"` // host boot-time clock, ns
 	To   int64  `json:"to"`   // 0 while it lasts
+}
+
+// Traffic is the filter of the operations that rates, latencies and availability are counted of: all but final reads,
+// which are those of FuncRead and FuncEnd and whatever else a workload does in the final phase.
+func (r Run) Traffic() func(*Op) bool {
+	final := int64(math.MaxInt64)
+	for _, p := range r.Phases {
+		if p.Name == PhaseFinal {
+			final = p.From - r.ClockErrorNs
+		}
+	}
+	return func(o *Op) bool {
+		return o.Func != FuncRead && o.Func != FuncEnd && (o.Invoke < final || o.Func == FuncProbe || o.Func == FuncPoll)
+	}
 }
 
 // History is everything that a ledger holds, in memory, each list in the order of time.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// schema makes the tables of format 1. The views are for people with a sqlite3 shell: probe is the part of operation
+// schema makes the tables of format 2; format 1 had no column data. The views are for people with a sqlite3 shell: probe is the part of operation
 // that probes made.
 const schema = `
 CREATE TABLE run (
@@ -27,7 +27,8 @@ CREATE TABLE operation (
 	invoke    INTEGER NOT NULL,
 	complete  INTEGER NOT NULL,
 	outcome   TEXT NOT NULL,
-	error     TEXT
+	error     TEXT,
+	data      TEXT
 );
 CREATE VIEW probe AS SELECT * FROM operation WHERE func = 'probe';
 CREATE TABLE fault (
@@ -98,7 +99,7 @@ const (
 	clearBreaches = `DELETE FROM violation`
 )
 
-const opColumns = 14
+const opColumns = 15
 
 // makeTables creates the tables in an empty database and stamps it with the format's version.
 func makeTables(ctx context.Context, db *sql.DB) error {
@@ -121,17 +122,23 @@ func makeTables(ctx context.Context, db *sql.DB) error {
 
 // checkVersion refuses a file of a newer format, and one that is no ledger.
 func checkVersion(ctx context.Context, db *sql.DB) error {
-	var version int
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("read its version: %w", err)
-	}
+	version, err := formatOf(ctx, db)
 	switch {
+	case err != nil:
+		return err
 	case version > FormatVersion:
 		return &VersionError{What: "ledger", Version: version, Known: FormatVersion}
 	case version < 1:
 		return fmt.Errorf("it has no format version: it is no ledger, or the run ended before its tables were made")
 	}
 	return nil
+}
+
+func formatOf(ctx context.Context, db *sql.DB) (version int, err error) {
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return 0, fmt.Errorf("read its version: %w", err)
+	}
+	return version, nil
 }
 
 // VersionError says that a file was written by a newer build.

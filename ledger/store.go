@@ -23,6 +23,9 @@ const StoreFile = "ledger.sqlite"
 // ErrClosed says that a store was used after Close.
 var ErrClosed = errors.New("the ledger is closed")
 
+// ErrOldFormat says that operations were appended to a ledger of an older format, which takes judgements only.
+var ErrOldFormat = errors.New("the ledger has an older format: it takes no further operations")
+
 // maxPending bounds the operations and rows that wait for the writer, each kind for itself: about 10 MB. A second such
 // batch may be with the writer.
 const maxPending = 1 << 16
@@ -41,8 +44,9 @@ const (
 // What is written is buffered until the writer commits it; Flush and Close wait for that. After the first failure of
 // the writer every method returns its error.
 type Store struct {
-	db   *sql.DB // for reading; the writer has a connection of its own
-	path string
+	db     *sql.DB // for reading; the writer has a connection of its own
+	path   string
+	format int // of the file
 
 	mu       sync.Mutex
 	pending  batch
@@ -89,7 +93,7 @@ func Create(dir string) (*Store, error) {
 }
 
 // Open opens the ledger in dir: one that another process is writing as well. It refuses a newer format with a
-// *VersionError and takes every older one; a missing file is fs.ErrNotExist.
+// *VersionError and takes every older one, which it leaves as it is; a missing file is fs.ErrNotExist.
 func Open(dir string) (*Store, error) {
 	path, err := filepath.Abs(filepath.Join(dir, StoreFile))
 	if err != nil {
@@ -114,6 +118,9 @@ func start(path string, prepare func(context.Context, *sql.DB) error) (*Store, e
 	}
 	s := &Store{db: db, path: path, progress: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if err := prepare(lifetime{}, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, err), db.Close())
+	}
+	if s.format, err = formatOf(lifetime{}, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", path, err), db.Close())
 	}
 	var last sql.NullInt64
@@ -146,8 +153,12 @@ func (lifetime) Err() error                              { return nil }
 func (lifetime) Value(any) any                           { return nil }
 
 // Append takes operations in their order and gives each its ID, which it also sets in ops. It blocks while the
-// writer is behind by more than a bounded number of operations. What it took may be lost in a crash until Flush.
+// writer is behind by more than a bounded number of operations. What it took may be lost in a crash until Flush. A
+// ledger of an older format is ErrOldFormat.
 func (s *Store) Append(ops []Op) error {
+	if s.format != FormatVersion {
+		return fmt.Errorf("append operations: %w", ErrOldFormat)
+	}
 	for len(ops) > 0 {
 		n, err := s.appendSome(ops)
 		if err != nil {

@@ -52,7 +52,7 @@ func load(tb testing.TB, s *ledger.Store) *ledger.History {
 func TestStoreGivesBackWhatItTook(t *testing.T) {
 	t.Parallel()
 	s, dir := create(t)
-	late := ledger.Op{Workload: "metadata", Func: ledger.FuncProbe, Key: "k", Sum: 1<<32 - 1, Partition: -1, Offset: -1, Invoke: 90, Outcome: ledger.Unknown, Error: "timed out"}
+	late := ledger.Op{Workload: "metadata", Func: ledger.FuncProbe, Key: "k", Sum: 1<<32 - 1, Data: `{"n":1}`, Partition: -1, Offset: -1, Invoke: 90, Outcome: ledger.Unknown, Error: "timed out"}
 	early := ledger.Op{Workload: "orders", Process: 2, Func: ledger.FuncProduce, Value: -5, Planned: 49, Invoke: 50, Complete: 95, Outcome: ledger.Failed}
 	fault := ledger.Fault{Record: "freeze/kafka", ID: "freeze", Kind: "pause", Target: "kafka", Container: "c1", Mechanism: "Docker API", Planned: 60, Called: 61, Applied: 62}
 	changed := fault
@@ -213,7 +213,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, dir, want string }{
-		{"a newer format by name", stamped(ledger.FormatVersion + 6), "ledger has format 7, this build reads up to 1"},
+		{"a newer format by name", stamped(ledger.FormatVersion + 6), "ledger has format 8, this build reads up to 2"},
 		{"a file without tables", stamped(0), "no format version"},
 		{"a directory without a ledger", t.TempDir(), "directory of a run"},
 		{"a file that is no database", junk, "not a database"},
@@ -340,4 +340,35 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "ops/s")
+}
+
+// A ledger of format 1 is read, without data, and takes a judgement, but no operations.
+func TestOpenTakesTheFirstFormat(t *testing.T) {
+	t.Parallel()
+	s, dir := create(t)
+	if err := errors.Join(s.Append(someOps(3, 0)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, ledger.StoreFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, q := range []string{"DROP VIEW probe", "ALTER TABLE operation DROP COLUMN data", "PRAGMA user_version = 1"} {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := ledger.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	wantSomeOps(t, load(t, old).Ops)
+	if err := errors.Join(old.SaveResult("log", "orders", json.RawMessage(`{}`)), old.Flush(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Append(someOps(1, 9)); !errors.Is(err, ledger.ErrOldFormat) {
+		t.Fatalf("append to an old ledger: %v, want ErrOldFormat", err)
+	}
 }

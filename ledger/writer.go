@@ -87,6 +87,7 @@ func bindOp(a []driver.NamedValue, o *Op) {
 	a[11].Value = o.Complete
 	a[12].Value = string(o.Outcome)
 	a[13].Value = textOrNull(o.Error)
+	a[14].Value = textOrNull(o.Data)
 }
 
 func textOrNull(s string) driver.Value {
