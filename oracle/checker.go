@@ -29,11 +29,6 @@ type Mutation struct {
 	Mutate func(h *ledger.History, workload string, r *rand.Rand) (mutated *ledger.History, ops []int64, note string, ok bool)
 }
 
-// Checkers lists every checker by the name of its kind in a scenario's [[check]].
-func Checkers() map[string]Checker {
-	return map[string]Checker{"log": Log{}}
-}
-
 // SelfTest gives a checker each of its mutations of h and tells what it did with it, in the order of Mutations. A mutant
 // is convicted if the mutated history has a violation of the mutation's class that h itself does not have and that
 // names one of the mutation's operations. Once ctx has ended, the rest is TimedOut. Equal arguments give equal results.

@@ -68,7 +68,7 @@ func (c *court) availability() {
 	}
 	for _, w := range c.windows {
 		if want := rules.MaxRecovery; want != nil {
-			c.recovered(w, *want)
+			c.recovered(w, *want, "", "scenario")
 		}
 		if want := rules.MinRate; want != nil && w.To > w.From {
 			rate := float64(c.acknowledged(interval{w.From, w.To})) / (float64(w.To-w.From) / 1e9)
@@ -79,14 +79,14 @@ func (c *court) availability() {
 	}
 }
 
-// recovered compares a window's recovery with the longest that is allowed. Where the next fault came before that time was
+// recovered compares a window's recovery with the longest that somebody allows. Where the next fault came before that time was
 // over, nobody can tell.
-func (c *court) recovered(w Window, most int64) {
+func (c *court) recovered(w Window, most int64, of, somebody string) {
 	switch {
 	case w.Recovery > most:
-		c.find(Unavailable, "it took %s to recover from %s, the scenario allows %s", seconds(w.Recovery), title(w.Fault), seconds(most))
+		c.find(Unavailable, "%sit took %s to recover from %s, the %s allows %s", of, seconds(w.Recovery), title(w.Fault), somebody, seconds(most))
 	case w.Recovery < 0 && c.x.until(w.To, c.windows, c.span)-w.To >= most:
-		c.find(Unavailable, "it did not recover from %s, the scenario allows %s", title(w.Fault), seconds(most))
+		c.find(Unavailable, "%sit did not recover from %s, the %s allows %s", of, title(w.Fault), somebody, seconds(most))
 	}
 }
 
@@ -96,7 +96,7 @@ func (c *court) acknowledged(in interval) int {
 	n := 0
 	for _, name := range c.x.overall() {
 		for _, i := range c.x.by[name] {
-			if o := &c.x.ops[i]; o.Outcome == ledger.OK && in.has(o.Complete) {
+			if o := &c.x.ops[i]; o.Served() && in.has(o.Complete) {
 				n++
 			}
 		}
@@ -158,7 +158,7 @@ func (c *court) errorsOutside() {
 func (c *court) unexcused(name string, excused []interval) (n int, first *ledger.Op) {
 	for _, i := range c.x.invoked(name, interval{c.span.base, c.span.end}) {
 		o := &c.x.ops[i]
-		if o.Outcome == ledger.OK || meetsAny(excused, o) {
+		if o.Served() || meetsAny(excused, o) {
 			continue
 		}
 		if n++; n == 1 {

@@ -25,10 +25,10 @@ func DecodeRules(run ledger.Run) (Rules, error) {
 // crashes, and from all findings the verdict. It does not change h. The same history and rules give the same judgement,
 // unless a check's time-out or the end of ctx cuts it short, which is a finding (checker-unknown).
 func Judge(ctx context.Context, h *ledger.History, rules Rules) Judgement {
-	return judge(ctx, h, rules, Checkers())
+	return judge(ctx, h, rules, NewChecker)
 }
 
-func judge(ctx context.Context, h *ledger.History, rules Rules, checkers map[string]Checker) Judgement {
+func judge(ctx context.Context, h *ledger.History, rules Rules, checker func(CheckRule, Rules) (Checker, error)) Judgement {
 	x := newIndex(h, rules)
 	s := newSpan(h, x)
 	j := Judgement{Windows: windows(h, x, s), Results: []Result{}}
@@ -36,7 +36,10 @@ func judge(ctx context.Context, h *ledger.History, rules Rules, checkers map[str
 	c := &court{h: h, x: x, span: s, windows: j.Windows}
 	c.announced()
 	for _, rule := range rules.Checks {
-		r := runCheck(ctx, checkers, h, rule)
+		r := runCheck(ctx, h, rule, func() (Checker, error) { return checker(rule, rules) })
+		if c.loose() {
+			r.looseEnds()
+		}
 		j.Results = append(j.Results, r)
 		c.take(r)
 		for _, m := range r.Mutants {
@@ -56,6 +59,7 @@ func judge(ctx context.Context, h *ledger.History, rules Rules, checkers map[str
 	c.crashes()
 	c.hangs()
 	c.availability()
+	c.budgets()
 	c.errorsOutside()
 	c.probes()
 	j.Findings = settleFindings(c.findings, rules.Expect, c.errors())
@@ -116,12 +120,37 @@ func (c *court) announced() {
 	c.short = short
 }
 
+// loose reports whether the run ended before its workloads were stopped in order: what they had in flight then is not
+// recorded, and may be found all the same.
+func (c *court) loose() bool {
+	return c.short && !slices.ContainsFunc(c.h.Run.Phases, func(p ledger.Phase) bool { return p.Name == ledger.PhaseFinal })
+}
+
+// looseEnds takes back what operations that were not recorded would explain.
+func (r *Result) looseEnds() {
+	whole := slices.ContainsFunc(Kinds(), func(k Kind) bool { return k.Name == r.Check && k.Whole })
+	explained := func(class Class) bool {
+		return class == Phantom || (whole && class != Corruption && class.Verdict() == Fail)
+	}
+	before := len(r.Violations)
+	r.Violations = slices.DeleteFunc(r.Violations, func(v Violation) bool { return explained(v.Class) })
+	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return explained(f.Class) })
+	if len(r.Violations) == before {
+		return
+	}
+	r.Total = len(r.Violations)
+	if r.Total == 0 {
+		r.Verdict = Inconclusive
+		r.Findings = append(r.Findings, Finding{CheckerUnknown, fmt.Sprintf("what the %s check of %s found may be operations that were in flight when the run ended", r.Check, r.Workload)})
+	}
+}
+
 // runCheck runs one check and the self-test of its checker, each within the check's time-out.
-func runCheck(ctx context.Context, checkers map[string]Checker, h *ledger.History, rule CheckRule) (r Result) {
+func runCheck(ctx context.Context, h *ledger.History, rule CheckRule, checker func() (Checker, error)) (r Result) {
 	r = Result{Check: rule.Kind, Workload: rule.Workload, Counts: map[string]int64{}, Violations: []Violation{}, Mutants: []Mutant{}}
-	c, ok := checkers[rule.Kind]
-	if !ok {
-		r.Findings = []Finding{{CheckerUnknown, fmt.Sprintf("this build has no checker %q", rule.Kind)}}
+	c, err := checker()
+	if err != nil {
+		r.Findings = []Finding{{CheckerUnknown, err.Error()}}
 		return r
 	}
 	defer func() {
@@ -133,10 +162,27 @@ func runCheck(ctx context.Context, checkers map[string]Checker, h *ledger.Histor
 	cctx, cancel := within(ctx, time.Duration(rule.Timeout))
 	defer cancel()
 	r = c.Check(cctx, h, rule.Workload)
+	r.draw()
 	sctx, stop := within(ctx, time.Duration(rule.Timeout))
 	defer stop()
 	r.Mutants = selfTest(sctx, c, h, r, h.Run.Seed)
 	return r
+}
+
+// draw makes the bodies of attachments; one that cannot be made is left out.
+func (r *Result) draw() {
+	kept := r.Attachments[:0]
+	for _, a := range r.Attachments {
+		if a.draw != nil {
+			body, err := a.draw()
+			if err != nil {
+				continue
+			}
+			a.Body, a.draw = body, nil
+		}
+		kept = append(kept, a)
+	}
+	r.Attachments = kept
 }
 
 // within bounds ctx by d, if that is above 0.

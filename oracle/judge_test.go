@@ -69,6 +69,13 @@ func (s *runSim) fail(name string, from, to float64, outcome ledger.Outcome) {
 
 func (s *runSim) drop(which func(ledger.Op) bool) { s.h.Ops = slices.DeleteFunc(s.h.Ops, which) }
 
+// unsent takes the sending of a record that is read away.
+func unsent(s *runSim) {
+	i := slices.IndexFunc(s.h.Ops, func(o ledger.Op) bool { return o.Func == ledger.FuncRead && o.Value != 0 })
+	value := s.h.Ops[i+500].Value
+	s.drop(func(o ledger.Op) bool { return o.Func == ledger.FuncProduce && o.Value == value })
+}
+
 func (s *runSim) event(seconds float64, source, kind, service, detail string) {
 	s.h.Events = append(s.h.Events, ledger.Event{At: at(seconds), Source: source, Type: kind, Service: service, Detail: detail})
 }
@@ -95,7 +102,7 @@ type judgeCase struct {
 }
 
 func judgeCases() []judgeCase {
-	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases(), linkCases())
+	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases(), linkCases(), budgetCases())
 }
 
 func passCases() []judgeCase {
@@ -167,6 +174,10 @@ func dataCases() []judgeCase {
 		{"a loss is graver than a hang", func(s *runSim) { s.lose(); s.fail("metadata", 10, 60, ledger.Failed) }, oracle.Fail, oracle.DataLoss, ""},
 		{"a loss counts in a run that proves nothing else", func(s *runSim) { s.lose(); s.h.Witnesses = nil }, oracle.Fail, oracle.DataLoss, ""},
 		{"a corrupt record counts in an interrupted run", func(s *runSim) { read(s, 500).Sum = 1; s.event(40, "runner", "interrupted", "", "SIGINT") }, oracle.Fail, oracle.Corruption, ""},
+		{"a record that nobody sent counts in a run whose workloads were stopped in order", func(s *runSim) {
+			unsent(s)
+			s.event(40, "runner", "interrupted", "", "SIGINT")
+		}, oracle.Fail, oracle.Phantom, "never sent"},
 		{"corruption is graver than a duplicate", func(s *runSim) {
 			s.fail("orders", 20, 20.04, ledger.Unknown)
 			read(s, 400).Value = read(s, 399).Value
@@ -278,7 +289,7 @@ func unprovenCases() []judgeCase {
 			s.h.Faults = nil
 		}, oracle.Inconclusive, oracle.TooFewOps, "neither a workload nor a probe"},
 		{"too few operations without a fault", func(s *runSim) { s.rules.Faults, s.h.Faults = nil, nil; s.rules.GuardOps = 5000 }, oracle.Inconclusive, oracle.TooFewOps, "orders invoked 1000 of 5000 operations"},
-		{"a checker that this build does not have", func(s *runSim) { s.rules.Checks[0].Kind = "bank" }, oracle.Inconclusive, oracle.CheckerUnknown, `no checker "bank"`},
+		{"a checker that this build does not have", func(s *runSim) { s.rules.Checks[0].Kind = "no-such-check" }, oracle.Inconclusive, oracle.CheckerUnknown, `no checker "no-such-check"`},
 		{"a final read that broke off", func(s *runSim) { s.drop(func(o ledger.Op) bool { return o.Func == ledger.FuncEnd }) }, oracle.Inconclusive, oracle.CheckerUnknown, "has no end"},
 		{"a check that takes too long", func(s *runSim) { s.rules.Checks[0].Timeout = 1 }, oracle.Inconclusive, oracle.CheckerUnknown, "longer than 1ns"},
 		{"a rule of Docker is no class", func(s *runSim) { s.event(12, "docker", "interrupted", "", "") }, oracle.Pass, oracle.Clean, ""},
@@ -289,6 +300,11 @@ func unprovenCases() []judgeCase {
 			s.drop(func(o ledger.Op) bool { return o.Invoke > at(12) })
 			s.fail("metadata", 11, 13, ledger.Failed)
 			s.h.Ops[len(s.h.Ops)-1].Complete = 0
+		}, oracle.Inconclusive, oracle.Interrupted, "for a reason"},
+		{"a run that was cut off is not judged by what was in flight", func(s *runSim) {
+			unsent(s)
+			s.event(40, "runner", "interrupted", "", "for a reason")
+			s.h.Run.Phases = slices.DeleteFunc(s.h.Run.Phases, func(p ledger.Phase) bool { return p.Name == ledger.PhaseFinal })
 		}, oracle.Inconclusive, oracle.Interrupted, "for a reason"},
 		{"a run that did not reach its timeline", func(s *runSim) {
 			announced(oracle.NoSteadyState)(s)
@@ -371,7 +387,7 @@ func TestJudgeBelievesNoBlindChecker(t *testing.T) {
 	t.Parallel()
 	s := newRun()
 	s.rules.Checks[0].Kind = "blind"
-	j := oracle.JudgeWith(t.Context(), s.h, s.rules, map[string]oracle.Checker{"blind": blind{}})
+	j := oracle.JudgeWith(t.Context(), s.h, s.rules, only(blind{}))
 	if j.Primary != oracle.JudgeUnproven || j.Verdict != oracle.Inconclusive || j.Convicted != 0 || j.Tried < 5 {
 		t.Fatalf("%+v", j)
 	}
@@ -381,7 +397,7 @@ func TestJudgeSurvivesAPanic(t *testing.T) {
 	t.Parallel()
 	s := newRun()
 	s.rules.Checks[0].Kind = "panicky"
-	j := oracle.JudgeWith(t.Context(), s.h, s.rules, map[string]oracle.Checker{"panicky": panicky{}})
+	j := oracle.JudgeWith(t.Context(), s.h, s.rules, only(panicky{}))
 	if j.Primary != oracle.CheckerUnknown || !strings.Contains(j.Findings[0].Reason, "panicked: index out of range") {
 		t.Fatalf("%+v", j.Findings)
 	}
@@ -510,6 +526,36 @@ func TestVerdictLattice(t *testing.T) {
 			if slices.Index(order, oracle.Classes()[n-1].Verdict()) > slices.Index(order, c.Verdict()) {
 				t.Errorf("%s stands before a graver class", oracle.Classes()[n-1])
 			}
+		}
+	}
+}
+
+// only makes one checker, whatever is asked for.
+func only(c oracle.Checker) func(oracle.CheckRule, oracle.Rules) (oracle.Checker, error) {
+	return func(oracle.CheckRule, oracle.Rules) (oracle.Checker, error) { return c, nil }
+}
+
+// A delete that was in flight when the run was cut off is not recorded, and its effect is: only a run whose workloads were
+// stopped in order proves that a value was lost.
+func TestACutOffRunDoesNotConvictARegisterOfAMissingDelete(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		last    string
+		verdict oracle.Verdict
+	}{{ledger.PhaseTimeline, oracle.Inconclusive}, {ledger.PhaseFinal, oracle.Fail}} {
+		h := &ledger.History{Ops: script(
+			ledger.Op{Func: ledger.FuncWrite, Key: "a", Value: 11},
+			ledger.Op{Func: ledger.FuncGet, Key: "a", Value: 11},
+			ledger.Op{Func: ledger.FuncGet, Key: "a"},
+		)}
+		h.Run = ledger.Run{Base: simStart, Phases: []ledger.Phase{{Name: c.last, From: simStart}}}
+		h.Events = []ledger.Event{{At: simStart, Source: "runner", Type: string(oracle.Interrupted), Detail: "SIGINT"}}
+		j := oracle.Judge(t.Context(), h, oracle.Rules{
+			Workloads: map[string]oracle.WorkloadRule{"w": {}},
+			Checks:    []oracle.CheckRule{{Kind: "register", Workload: "w"}},
+		})
+		if j.Verdict != c.verdict {
+			t.Errorf("up to %s: %s %+v, want %s", c.last, j.Verdict, j.Findings, c.verdict)
 		}
 	}
 }

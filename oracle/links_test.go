@@ -36,7 +36,7 @@ func linkCases() []judgeCase {
 		{"a fault on a link", on("web->db:5432", nothing), oracle.Pass, oracle.Clean, ""},
 		{"errors in the window of a fault on a link", on("web->db:5432", func(s *runSim) { s.rules.ErrorsOnly = true; s.fail("orders", 11, 17, ledger.Unknown) }), oracle.Pass, oracle.Degraded, "without a known outcome"},
 		{"an error outside the window of a fault on a link", on("web->db:5432", func(s *runSim) { s.rules.ErrorsOnly = true; s.fail("orders", 5, 5.1, ledger.Unknown) }), oracle.Fail, oracle.Unavailable, "outside every fault"},
-		{"the server of a link dies while a fault is on the link", on("web->db:5432", func(s *runSim) { s.event(12, "docker", "die", "db", "exit 1") }), oracle.Fail, oracle.Crash, "service db died once, and no fault was aimed at that"},
+		{"the server of a link dies while a fault is on the link", on("web->db:5432", func(s *runSim) { s.event(12, "docker", "die", "db", "exit 1") }), oracle.Fail, oracle.Crash, "service db died once, and no fault was aimed at that (exit 1; expect.crashes names what may)"},
 		{"too few operations inside the window of a fault on a link", on("web->db:5432", func(s *runSim) { s.drop(probesFrom(10.5)) }), oracle.Inconclusive, oracle.TooFewOps, "freeze (latency of web->db:5432): metadata invoked 2 of 5"},
 		{"no witness saw the fault on a link", on("web->db:5432", func(s *runSim) { s.h.Witnesses = nil }), oracle.Inconclusive, oracle.NoWitness, "no witness saw freeze (latency of web->db:5432) act"},
 		{"another link leaks", on("web->db:5432", leaks), oracle.Pass, oracle.Clean, ""},

@@ -3,7 +3,6 @@ package oracle
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/discompose/discompose/ledger"
@@ -17,21 +16,30 @@ import (
 //   - A value whose fate is unknown is in the log at most once (duplicate).
 //   - Nothing is in the log that was never sent, or whose sending surely failed (phantom).
 //   - Every body is the one that was sent (corruption), and an offset holds one record for all reads (corruption).
-//   - The offsets of a partition have no gaps from 0 to its end (data-loss), where no lost value explains them.
+//   - The offsets of a partition have no gaps from 0 to its end (data-loss), where no lost value explains them. With
+//     transactions they have, for commits take offsets too, and this is not asked.
+//   - Records of a transaction that did not commit are not in the log (phantom), and of one whose commit nobody knows the fate of all
+//     are or none (invariant): such a commit makes their fates unknown together. With isolation read-uncommitted both may be
+//     read, in the final read and by consumers.
+//   - Where it is recorded what consumers are assigned: until a partition is assigned anew, what one is handed of it comes
+//     in the order of offsets (order).
 //   - What a consumer group was handed stays in the log (data-loss) at its offset (order); between the first and the last
 //     offset that it was handed of a partition it was handed every acknowledged value (data-loss).
 //
-// Operations: produce, read and end of the final read, and poll, under the workload's name. It does not judge the order of
+// Operations: produce, commit, abort, read and end of the final read, poll, and assign, under the workload's name. It does not judge the order of
 // unknown values (a late retry of one may land behind its successors), delivery of one offset more than once, or
-// the order of deliveries (a rebalance may rewind). A partition whose final read has no end is unproven.
-type Log struct{}
+// the order of deliveries where assignments are not recorded (a rebalance may rewind). A partition whose final read has no end is unproven.
+type Log struct {
+	Isolation string `toml:"isolation" json:"isolation,omitempty" default:"read-committed" enum:"read-committed|read-uncommitted" doc:"how the final read and consumers read: with read-committed, nothing of a transaction that did not commit is there, and of any other one everything or nothing"`
+}
 
 // Check implements Checker. Counts: acknowledged, failed and unknown (sent values by outcome), unknown_found (of these,
 // in the log), delivered (offsets that the final read found), polled (offsets that a group was handed), redelivered
-// (further deliveries of these), partitions.
-func (Log) Check(ctx context.Context, h *ledger.History, workload string) Result {
-	l := &logCheck{ctx: ctx, ops: h.Ops, workload: workload, sent: map[int64]int32{}, parts: map[int32]*logPart{}}
+// (further deliveries of these), partitions; where there are transactions, these, committed, and aborted (records).
+func (k Log) Check(ctx context.Context, h *ledger.History, workload string) Result {
+	l := &logCheck{docket: newDocket(ctx, "log", workload, h.Ops), options: k, sent: map[int64]int32{}, parts: map[int32]*logPart{}, txns: newLogTxns()}
 	l.scan()
+	l.resolve()
 	for _, p := range l.sorted() {
 		p.arrange(l)
 		l.walk(p)
@@ -41,6 +49,9 @@ func (Log) Check(ctx context.Context, h *ledger.History, workload string) Result
 		l.gaps(p)
 		l.polls(p)
 	}
+	l.halves()
+	l.positions()
+	l.count()
 	return l.result()
 }
 
@@ -59,6 +70,7 @@ type sentValue struct {
 	read  int32 // where the final read first found it
 	fate  fate
 	atAck bool // found at the offset of its acknowledgement
+	txn   int32
 }
 
 // place is one read or delivery.
@@ -80,20 +92,16 @@ type logPart struct {
 }
 
 type logCheck struct {
-	ctx      context.Context // the check is one call
-	ops      []ledger.Op
-	workload string
+	*docket
 
-	values   []sentValue
-	sent     map[int64]int32 // value → index in values
-	parts    map[int32]*logPart
-	breaches []breach
-	unproven []string // reasons why the history proves less than a pass
-	counts   map[string]int64
+	options Log
+	txns    logTxns
+	assigns bool // it is recorded what consumers are assigned
+
+	values []sentValue
+	sent   map[int64]int32 // value → index in values
+	parts  map[int32]*logPart
 }
-
-// stopped reports whether ctx has ended; it looks only now and then.
-func (l *logCheck) stopped(i int) bool { return i&0xffff == 0 && l.ctx.Err() != nil }
 
 // sorted lists the partitions by number.
 func (l *logCheck) sorted() []*logPart {
@@ -112,12 +120,6 @@ func (l *logCheck) part(number int32) *logPart {
 		l.parts[number] = p
 	}
 	return p
-}
-
-func (l *logCheck) doubt(format string, args ...any) {
-	if len(l.unproven) < 10 {
-		l.unproven = append(l.unproven, fmt.Sprintf(format, args...))
-	}
 }
 
 // scan sorts the operations into values and partitions.
@@ -143,6 +145,11 @@ func (l *logCheck) scan() {
 			l.send(int32(i), o) //nolint:gosec // fewer than 2^31 operations fit into memory
 			continue
 		}
+		if err := l.txns.ended(int32(i), o); err != nil { //nolint:gosec // as above
+			l.doubt("%v", err)
+			continue
+		}
+		l.assigns = l.assigns || o.Func == ledger.FuncAssign
 		if o.Outcome != ledger.OK || (o.Func != ledger.FuncRead && o.Func != ledger.FuncPoll && o.Func != ledger.FuncEnd) {
 			continue // a read that failed proves nothing; its retry is there as well
 		}
@@ -162,7 +169,13 @@ func (l *logCheck) send(i int32, o *ledger.Op) {
 		l.doubt("operations %d and %d sent the same value %s, so its fate cannot be told", l.ops[l.values[first].op].ID, o.ID, valueName(o.Value))
 		return
 	}
-	v := sentValue{op: i, read: -1}
+	v := sentValue{op: i, read: -1, txn: -1}
+	if o.Data != "" {
+		var err error
+		if v.txn, err = l.txns.of(o); err != nil {
+			l.doubt("%v", err)
+		}
+	}
 	switch o.Outcome {
 	case ledger.OK:
 		v.fate = isAcked
@@ -202,33 +215,13 @@ func (p *logPart) arrange(l *logCheck) {
 	for _, r := range p.reads {
 		if n := len(kept); n > 0 && kept[n-1].offset == r.offset {
 			if first := kept[n-1].op; l.ops[first].Value != l.ops[r.op].Value {
-				l.breach(ruleOneRecord, l.ops[r.op].Invoke, first, r.op)
+				l.broke(ruleOneRecord, l.ops[r.op].Invoke, first, r.op)
 			}
 			continue
 		}
 		kept = append(kept, r)
 	}
 	p.reads = kept
-}
-
-// result renders what was found.
-func (l *logCheck) result() Result {
-	l.count()
-	r := Result{Check: "log", Workload: l.workload, Counts: l.counts, Total: len(l.breaches), Violations: l.violations(), Findings: []Finding{}, Mutants: []Mutant{}}
-	if err := l.ctx.Err(); err != nil {
-		// What was found on half of the way may come from the other half.
-		r.Violations, r.Total = []Violation{}, 0
-		r.Findings = append(r.Findings, Finding{CheckerUnknown, fmt.Sprintf("the log check of %s did not come to an end: %v", l.workload, context.Cause(l.ctx))})
-		return r
-	}
-	r.Findings = append(r.Findings, l.findings()...)
-	switch {
-	case len(l.breaches) > 0:
-		r.Verdict = Fail
-	case len(r.Findings) == 0:
-		r.Verdict = Pass
-	}
-	return r
 }
 
 func (l *logCheck) count() {
@@ -239,6 +232,10 @@ func (l *logCheck) count() {
 			l.counts["acknowledged"]++
 		case isFailed:
 			l.counts["failed"]++
+			if l.aborted(&v) {
+				l.counts["failed"]--
+				l.counts["aborted"]++
+			}
 		case isUnknown:
 			l.counts["unknown"]++
 			if v.read >= 0 {
@@ -252,4 +249,8 @@ func (l *logCheck) count() {
 		l.counts["redelivered"] += int64(len(p.polls) - p.found)
 	}
 	l.counts["partitions"] = int64(len(l.parts))
+	l.txns.count(l.counts)
+	if l.counts["acknowledged"] == 0 {
+		l.thin("no record was acknowledged, so nothing is promised")
+	}
 }

@@ -3,14 +3,13 @@ package oracle
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 
 	"github.com/discompose/discompose/ledger"
 )
 
 // Mutations implements Checker.
-func (Log) Mutations() []Mutation {
-	return []Mutation{
+func (k Log) Mutations() []Mutation {
+	out := []Mutation{
 		logMutation("lost acknowledged record", DataLoss, (*logPlot).lose),
 		logMutation("duplicate record", Duplicate, (*logPlot).duplicate),
 		logMutation("reordered records", Order, (*logPlot).reorder),
@@ -21,21 +20,25 @@ func (Log) Mutations() []Mutation {
 		logMutation("gap in the offsets", DataLoss, (*logPlot).gap),
 		logMutation("skipped delivery", DataLoss, (*logPlot).skip),
 		logMutation("delivered record taken back", DataLoss, (*logPlot).takeBack),
+		logMutation("consumer goes back", Order, (*logPlot).back),
 	}
+	if k.Isolation != readUncommitted {
+		out = append(out,
+			logMutation("record of an aborted transaction", Phantom, (*logPlot).abort),
+			logMutation("half of a transaction", Invariant, (*logPlot).halve))
+	}
+	return out
 }
 
 // logPlot is a copy of a history to be changed, and what is eligible in it.
 type logPlot struct {
-	h        *ledger.History
-	workload string
-	rand     *rand.Rand
-	nextID   int64
-	ends     map[int32]int    // partition → the operation that ended its final read, with the highest offset
-	sent     map[int64]int    // value → its produce operation
-	landed   []int            // reads of acknowledged values at the acknowledged offset, before the end of their partition
-	ids      map[int64]bool   // operations that were changed
-	gone     map[int]bool     // operations to remove
-	reads    map[[2]int64]int // partition and offset → the first read
+	plot
+
+	ends   map[int32]int    // partition → the operation that ended its final read, with the highest offset
+	sent   map[int64]int    // value → its produce operation
+	landed []int            // reads of acknowledged values at the acknowledged offset, before the end of their partition
+	reads  map[[2]int64]int // partition and offset → the first read
+	txns   logTxns
 }
 
 func logMutation(name string, class Class, change func(*logPlot) (note string, ok bool)) Mutation {
@@ -50,18 +53,17 @@ func logMutation(name string, class Class, change func(*logPlot) (note string, o
 }
 
 func newLogPlot(h *ledger.History, workload string, r *rand.Rand) *logPlot {
-	clone := *h
-	clone.Ops = slices.Clone(h.Ops)
-	p := &logPlot{h: &clone, workload: workload, rand: r, ends: map[int32]int{}, sent: map[int64]int{}, ids: map[int64]bool{}, gone: map[int]bool{}, reads: map[[2]int64]int{}}
+	p := &logPlot{plot: newPlot(h, workload, r), ends: map[int32]int{}, sent: map[int64]int{}, reads: map[[2]int64]int{}, txns: newLogTxns()}
 	for i := range p.h.Ops {
 		o := &p.h.Ops[i]
-		p.nextID = max(p.nextID, o.ID)
 		if o.Workload != workload {
 			continue
 		}
+		_ = p.txns.ended(int32(i), o) //nolint:gosec // what cannot be read is a doubt of the checker; fewer than 2^31 operations fit into memory
 		switch {
 		case o.Func == ledger.FuncProduce:
 			p.sent[o.Value] = i
+			_ = p.txn(i) // it is known from here on
 		case o.Func == ledger.FuncEnd && o.Outcome == ledger.OK:
 			if e, ok := p.ends[o.Partition]; !ok || o.Offset >= p.h.Ops[e].Offset {
 				p.ends[o.Partition] = i
@@ -87,9 +89,25 @@ func (p *logPlot) land(i int, o *ledger.Op) {
 	if !ended || !sent || o.Offset >= p.h.Ops[end].Offset {
 		return
 	}
+	if txn := p.txn(send); txn != nil && txn.fate(p.h.Ops) != isAcked {
+		return
+	}
 	if s := &p.h.Ops[send]; s.Outcome == ledger.OK && s.Partition == o.Partition && s.Offset == o.Offset {
 		p.landed = append(p.landed, i)
 	}
+}
+
+// txn is the transaction of a produce, or nil.
+func (p *logPlot) txn(send int) *logTxn {
+	o := &p.h.Ops[send]
+	if o.Data == "" {
+		return nil
+	}
+	n, err := p.txns.of(o)
+	if err != nil {
+		return nil
+	}
+	return &p.txns.list[n]
 }
 
 // pick returns the produce operation and the read of a random record that is where it should be.
@@ -103,34 +121,6 @@ func (p *logPlot) pick() (send, read *ledger.Op, ok bool) {
 
 const noneLanded = "no acknowledged record was found by a complete final read"
 
-func (p *logPlot) touch(ops ...*ledger.Op) {
-	for _, o := range ops {
-		p.ids[o.ID] = true
-	}
-}
-
-func (p *logPlot) changed() []int64 {
-	out := make([]int64, 0, len(p.ids))
-	for id := range p.ids {
-		out = append(out, id)
-	}
-	slices.Sort(out)
-	return out
-}
-
-func (p *logPlot) finish() *ledger.History {
-	if len(p.gone) > 0 {
-		kept := p.h.Ops[:0]
-		for i := range p.h.Ops {
-			if !p.gone[i] {
-				kept = append(kept, p.h.Ops[i])
-			}
-		}
-		p.h.Ops = kept
-	}
-	return p.h
-}
-
 // each calls f for every operation of a function in one partition at an offset for which at holds.
 func (p *logPlot) each(fn string, partition int32, at func(offset int64) bool, f func(i int, o *ledger.Op)) {
 	for i := range p.h.Ops {
@@ -143,7 +133,7 @@ func (p *logPlot) each(fn string, partition int32, at func(offset int64) bool, f
 
 func exactly(offset int64) func(int64) bool { return func(o int64) bool { return o == offset } }
 
-func (p *logPlot) remove(fn string, partition int32, offset int64) {
+func (p *logPlot) drop(fn string, partition int32, offset int64) {
 	p.each(fn, partition, exactly(offset), func(i int, o *ledger.Op) {
 		p.touch(o)
 		p.gone[i] = true
@@ -156,7 +146,7 @@ func (p *logPlot) lose() (string, bool) {
 		return noneLanded, false
 	}
 	p.touch(send)
-	p.remove(ledger.FuncRead, read.Partition, read.Offset)
+	p.drop(ledger.FuncRead, read.Partition, read.Offset)
 	return "removed " + valueName(read.Value) + " from the final read", true
 }
 
@@ -168,14 +158,11 @@ func (p *logPlot) add(partition int32, value int64) *ledger.Op {
 		p.touch(o)
 		o.Offset++
 	})
-	p.nextID++
 	extra := p.h.Ops[end]
-	extra.ID, extra.Func, extra.Value, extra.Offset, extra.Key = p.nextID, ledger.FuncRead, value, offset, ""
+	extra.Func, extra.Value, extra.Offset, extra.Key = ledger.FuncRead, value, offset, ""
 	last := p.h.Ops[len(p.h.Ops)-1].Invoke
 	extra.Planned, extra.Invoke, extra.Complete = last, last, last
-	p.h.Ops = append(p.h.Ops, extra)
-	p.touch(&extra)
-	return &p.h.Ops[len(p.h.Ops)-1]
+	return p.insert(extra)
 }
 
 func (p *logPlot) duplicate() (string, bool) {
@@ -302,6 +289,9 @@ func (p *logPlot) gap() (string, bool) {
 	_, read, ok := p.pick()
 	if !ok {
 		return noneLanded, false
+	}
+	if len(p.txns.list) > 0 {
+		return "with transactions, offsets have gaps", false
 	}
 	partition, from := read.Partition, read.Offset
 	behind := func(offset int64) bool { return offset >= from }

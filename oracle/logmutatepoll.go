@@ -34,7 +34,7 @@ func (p *logPlot) skip() (string, bool) {
 	}
 	read := &p.h.Ops[eligible[p.rand.IntN(len(eligible))]]
 	p.touch(&p.h.Ops[p.sent[read.Value]], read)
-	p.remove(ledger.FuncPoll, read.Partition, read.Offset)
+	p.drop(ledger.FuncPoll, read.Partition, read.Offset)
 	return fmt.Sprintf("removed every delivery of %s", valueName(read.Value)), true
 }
 
@@ -61,7 +61,7 @@ func (p *logPlot) takeBack() (string, bool) {
 		}
 		p.h.Ops[send].Outcome, p.h.Ops[send].Error = ledger.Unknown, "mutated"
 		p.touch(&p.h.Ops[send], poll)
-		p.remove(ledger.FuncRead, poll.Partition, poll.Offset)
+		p.drop(ledger.FuncRead, poll.Partition, poll.Offset)
 		return fmt.Sprintf("removed %s from the final read after its delivery", valueName(poll.Value)), true
 	}
 	return "no consumer group was handed a record of the final read", false

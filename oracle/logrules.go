@@ -24,7 +24,7 @@ func (l *logCheck) walk(p *logPart) {
 		n, sent := l.sent[o.Value]
 		if !sent {
 			if o.Sum == 0 { // a corrupt body may have lost its value
-				l.breach(rulePhantom, o.Invoke, r.op)
+				l.broke(rulePhantom, o.Invoke, r.op)
 			}
 			continue
 		}
@@ -33,9 +33,9 @@ func (l *logCheck) walk(p *logPart) {
 		v.atAck = v.atAck || (send.Partition == o.Partition && send.Offset == o.Offset)
 		switch {
 		case v.fate == isFailed && v.read < 0:
-			l.breach(ruleFailed, instant(send), v.op, r.op)
+			l.unwanted(v, instant(send), r.op)
 		case v.read >= 0:
-			l.breach(ruleDuplicate, instant(send), v.op, v.read, r.op)
+			l.broke(ruleDuplicate, instant(send), v.op, v.read, r.op)
 			continue
 		}
 		v.read = r.op
@@ -44,7 +44,7 @@ func (l *logCheck) walk(p *logPart) {
 		}
 		producer := o.Value >> 32
 		if t, ok := newest[producer]; ok && t.value > o.Value {
-			l.breach(ruleSequence, instant(send), l.values[l.sent[t.value]].op, v.op, t.op, r.op)
+			l.broke(ruleSequence, instant(send), l.values[l.sent[t.value]].op, v.op, t.op, r.op)
 			continue
 		}
 		newest[producer] = tail{o.Value, r.op}
@@ -56,10 +56,10 @@ func (l *logCheck) corrupt(op int32) {
 	o := &l.ops[op]
 	if n, ok := l.sent[o.Value]; ok {
 		send := l.values[n].op
-		l.breach(ruleBody, instant(&l.ops[send]), send, op)
+		l.broke(ruleBody, instant(&l.ops[send]), send, op)
 		return
 	}
-	l.breach(ruleBody, o.Invoke, op)
+	l.broke(ruleBody, o.Invoke, op)
 }
 
 // settle looks at every acknowledged value once all partitions were walked.
@@ -84,12 +84,12 @@ func (l *logCheck) settle() {
 		known := send.Partition >= 0 && send.Offset >= 0
 		switch {
 		case v.read >= 0 && known && !v.atAck:
-			l.breach(rulePosition, instant(send), v.op, v.read)
+			l.broke(rulePosition, instant(send), v.op, v.read)
 		case v.read >= 0:
 		case send.Partition >= 0 && l.parts[send.Partition].endOp >= 0:
 			l.lose(l.parts[send.Partition], v.op)
 		case send.Partition < 0 && ended:
-			l.breach(ruleLost, instant(send), v.op)
+			l.broke(ruleLost, instant(send), v.op)
 		case send.Partition < 0:
 			homeless++
 		}
@@ -123,12 +123,12 @@ func (l *logCheck) lose(p *logPart, send int32) {
 			ops = append(ops, p.endOp)
 		}
 	}
-	l.breach(ruleLost, instant(o), ops...)
+	l.broke(ruleLost, instant(o), ops...)
 }
 
 // gaps reports runs of offsets that the final read did not find, unless a lost acknowledged value explains them.
 func (l *logCheck) gaps(p *logPart) {
-	if p.endOp < 0 {
+	if p.endOp < 0 || len(l.txns.list) > 0 {
 		return
 	}
 	slices.Sort(p.lost)
@@ -146,7 +146,7 @@ func (l *logCheck) gaps(p *logPart) {
 		if after != p.endOp {
 			ops = append(ops, p.endOp)
 		}
-		l.breachOver(ruleGap, at, next, until-1, ops...)
+		l.brokeOver(ruleGap, at, next, until-1, ops...)
 	}
 	for _, r := range p.reads {
 		if r.offset >= p.end {
@@ -191,7 +191,7 @@ func (l *logCheck) skipped(r, before, after place) {
 	if !sent || l.values[n].fate != isAcked || l.values[n].read != r.op {
 		return
 	}
-	l.breach(ruleSkipped, l.ops[after.op].Invoke, l.values[n].op, r.op, before.op, after.op)
+	l.broke(ruleSkipped, l.ops[after.op].Invoke, l.values[n].op, r.op, before.op, after.op)
 }
 
 // handed judges one delivery; i is the place in reads at or behind its offset.
@@ -203,12 +203,12 @@ func (l *logCheck) handed(p *logPart, d place, i int) {
 		l.corrupt(d.op)
 		return
 	case !sent:
-		l.breach(rulePhantom, o.Invoke, d.op)
+		l.broke(rulePhantom, o.Invoke, d.op)
 		return
 	}
 	v := &l.values[n]
 	if v.fate == isFailed && v.read < 0 {
-		l.breach(ruleFailed, o.Invoke, v.op, d.op)
+		l.unwanted(v, o.Invoke, d.op)
 	}
 	if p.endOp < 0 || d.offset >= p.end {
 		return // the final read did not come this far
@@ -223,12 +223,12 @@ func (l *logCheck) handed(p *logPart, d place, i int) {
 	switch {
 	case at >= 0 && (l.ops[at].Value == o.Value || l.ops[at].Sum != 0):
 	case v.read >= 0:
-		l.breach(ruleMoved, o.Invoke, v.op, d.op, v.read)
+		l.broke(ruleMoved, o.Invoke, v.op, d.op, v.read)
 	case v.fate != isAcked: // the loss of an acknowledged one is reported already
 		if at < 0 {
 			at = p.endOp
 		}
-		l.breach(ruleTakenBack, o.Invoke, v.op, d.op, at)
+		l.broke(ruleTakenBack, o.Invoke, v.op, d.op, at)
 	}
 }
 

@@ -3,7 +3,6 @@ package oracle
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/discompose/discompose/ledger"
 )
@@ -24,6 +23,9 @@ const (
 	ruleMoved
 	rulePhantom
 	ruleFailed
+	ruleAborted
+	ruleHalf
+	ruleBackwards
 )
 
 // class and promise of a rule.
@@ -53,104 +55,34 @@ func (r logRule) class() (class Class, promise string) {
 		return Phantom, "nothing is in the log that was never sent"
 	case ruleFailed:
 		return Phantom, "a record whose sending failed is not in the log"
+	case ruleAborted:
+		return Phantom, "nothing is read of a transaction that did not commit"
+	case ruleHalf:
+		return Invariant, "a transaction's records are in the log all or none"
+	case ruleBackwards:
+		return Order, "a consumer is handed a partition's records in the order of offsets"
 	}
 	return Invariant, "the checker names the promise"
 }
 
-// breach is a violation before it is put into words: a broken system may have a million of them.
-type breach struct {
+// logBreach is a broken rule with the operations that prove it, the most telling first, and for gaps the offsets.
+type logBreach struct {
 	rule     logRule
-	at       int64
-	from, to int64 // offsets, for gaps
+	from, to int64
 	ops      []int32
 }
 
-// breach notes a violation; ops are indices into the history, the most telling first.
-func (l *logCheck) breach(rule logRule, at int64, ops ...int32) {
-	l.breaches = append(l.breaches, breach{rule: rule, at: at, ops: ops})
-}
+// broke notes a violation; ops are indices into the history, the most telling first.
+func (l *logCheck) broke(rule logRule, at int64, ops ...int32) { l.brokeOver(rule, at, 0, 0, ops...) }
 
-func (l *logCheck) breachOver(rule logRule, at, from, to int64, ops ...int32) {
-	l.breaches = append(l.breaches, breach{rule: rule, at: at, from: from, to: to, ops: ops})
-}
-
-// violations puts the oldest breaches into words, at most MaxViolations, and of each class a fair share.
-func (l *logCheck) violations() []Violation {
-	byTime := func(a, b breach) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), slices.Compare(a.ops, b.ops), cmp.Compare(a.rule, b.rule))
-	}
-	slices.SortFunc(l.breaches, byTime)
-	kept := fairShare(l.breaches)
-	slices.SortFunc(kept, byTime)
-	out := make([]Violation, 0, len(kept))
-	for _, b := range kept {
-		class, promise := b.rule.class()
-		ops := slices.Clone(b.ops)
-		slices.Sort(ops) // the history is in the order of time
-		ops = slices.Compact(ops)
-		v := Violation{Class: class, Promise: promise, Note: l.note(b), At: b.at, Ops: make([]int64, len(ops))}
-		for i, op := range ops {
-			v.Ops[i] = l.ops[op].ID
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
-// fairShare keeps the first breaches of each class before it fills up with the rest, so that a flood of one class does
-// not hide another.
-func fairShare(all []breach) []breach {
-	if len(all) <= MaxViolations {
-		return all
-	}
-	const share = MaxViolations / 5 // a log has five classes
-	var kept, rest []breach
-	n := map[Class]int{}
-	for _, b := range all {
-		class, _ := b.rule.class()
-		if n[class]++; n[class] <= share {
-			kept = append(kept, b)
-		} else if len(rest) < MaxViolations {
-			rest = append(rest, b)
-		}
-	}
-	return append(kept, rest[:min(len(rest), MaxViolations-len(kept))]...)
-}
-
-// findings has one finding for each promise that is broken, and one for each reason why a pass is not proven.
-func (l *logCheck) findings() []Finding {
-	count := map[logRule]int{}
-	first := map[logRule]breach{}
-	for _, b := range l.breaches { // sorted by violations
-		if count[b.rule]++; count[b.rule] == 1 {
-			first[b.rule] = b
-		}
-	}
-	var out []Finding
-	for rule := ruleLost; rule <= ruleFailed; rule++ {
-		if n := count[rule]; n > 0 {
-			class, promise := rule.class()
-			out = append(out, Finding{class, fmt.Sprintf("log of %s: broken %s: %s; first: %s", l.workload, times(n), promise, l.note(first[rule]))})
-		}
-	}
-	if l.counts["acknowledged"] == 0 {
-		out = append(out, Finding{TooFewOps, fmt.Sprintf("log of %s: no record was acknowledged, so nothing is promised", l.workload)})
-	}
-	for _, why := range l.unproven {
-		out = append(out, Finding{CheckerUnknown, "log of " + l.workload + ": " + why})
-	}
-	return out
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
+func (l *logCheck) brokeOver(rule logRule, at, from, to int64, ops ...int32) {
+	class, promise := rule.class()
+	b := logBreach{rule, from, to, ops}
+	l.breach(class, promise, at, func() string { return l.note(b) }, ops...)
 }
 
 // note says what was seen, in a sentence.
-func (l *logCheck) note(b breach) string {
+func (l *logCheck) note(b logBreach) string {
 	op := func(i int) *ledger.Op { return &l.ops[b.ops[i]] }
 	switch b.rule {
 	case ruleLost:
@@ -178,12 +110,22 @@ func (l *logCheck) note(b breach) string {
 		return fmt.Sprintf("%s at %s was never sent", valueName(op(0).Value), placeName(op(0)))
 	case ruleFailed:
 		return fmt.Sprintf("%s, whose sending failed (%s), is at %s", valueName(op(0).Value), cmp.Or(op(0).Error, "no error text"), placeName(op(1)))
+	case ruleAborted:
+		text := fmt.Sprintf("%s was sent in transaction %s and is at %s", valueName(op(0).Value), l.txnName(b.ops[0]), placeName(op(1)))
+		if len(b.ops) > 2 {
+			return fmt.Sprintf("%s, which operation %d ended (%s, %s)", text, op(2).ID, op(2).Func, op(2).Outcome)
+		}
+		return text + ", which nobody committed"
+	case ruleHalf:
+		return fmt.Sprintf("of transaction %s, whose commit has an unknown fate, %s is at %s, and %s is not in the log", l.txnName(b.ops[0]), valueName(op(0).Value), placeName(op(1)), valueName(op(2).Value))
+	case ruleBackwards:
+		return fmt.Sprintf("process %d was handed %s after offset %d, and was not assigned the partition in between", op(1).Process, placeName(op(1)), op(0).Offset)
 	}
 	return ""
 }
 
 // inItsPlace says what the final read found where a lost record should be.
-func (l *logCheck) inItsPlace(b breach) string {
+func (l *logCheck) inItsPlace(b logBreach) string {
 	if len(b.ops) < 2 {
 		return "did not find it"
 	}

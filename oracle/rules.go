@@ -1,25 +1,33 @@
 package oracle
 
-import "github.com/discompose/discompose/ledger"
+import (
+	"encoding/json"
+
+	"github.com/discompose/discompose/ledger"
+)
 
 // Rules is what a run is judged by: the part of a scenario that a judge needs, stored in run.json so that the run can be
 // judged again. Durations are in ns; a nil or zero expectation expects nothing.
 type Rules struct {
-	Expect       string                  `json:"expect"` // "pass" or a class
-	Availability *float64                `json:"availability,omitempty"`
-	ErrorsOnly   bool                    `json:"errors_only_during_faults,omitempty"`
-	MaxRecovery  *int64                  `json:"max_recovery,omitempty"`
-	MinRate      *float64                `json:"min_rate,omitempty"` // acknowledged operations per second inside each window
-	Crashes      []string                `json:"crashes,omitempty"`  // services that may exit
-	Recovery     int64                   `json:"recovery"`           // ns after the last heal
-	GuardOps     int                     `json:"guard_ops"`
-	GuardProbes  int                     `json:"guard_probes"`
-	SteadyOps    int                     `json:"steady_ops"`
-	SteadyFor    int64                   `json:"steady_for"`
-	Workloads    map[string]WorkloadRule `json:"workloads"`
-	Probes       map[string]ProbeRule    `json:"probes"`
-	Faults       map[string]FaultRule    `json:"faults"` // by fault id (not record id)
-	Checks       []CheckRule             `json:"checks"`
+	Expect       string   `json:"expect"` // "pass" or a class
+	Availability *float64 `json:"availability,omitempty"`
+	ErrorsOnly   bool     `json:"errors_only_during_faults,omitempty"`
+	MaxRecovery  *int64   `json:"max_recovery,omitempty"`
+	MinRate      *float64 `json:"min_rate,omitempty"` // acknowledged operations per second inside each window
+	Crashes      []string `json:"crashes,omitempty"`  // services that may exit
+	// Descriptors is how many more than before the faults a container may hold after them. The runner measures that, and says
+	// so in an event where it was more.
+	Descriptors *int                    `json:"descriptors,omitempty"`
+	Recovery    int64                   `json:"recovery"` // ns after the last heal
+	GuardOps    int                     `json:"guard_ops"`
+	GuardProbes int                     `json:"guard_probes"`
+	SteadyOps   int                     `json:"steady_ops"`
+	SteadyFor   int64                   `json:"steady_for"`
+	Workloads   map[string]WorkloadRule `json:"workloads"`
+	Probes      map[string]ProbeRule    `json:"probes"`
+	Faults      map[string]FaultRule    `json:"faults"` // by fault id (not record id)
+	Checks      []CheckRule             `json:"checks"`
+	Budgets     []BudgetRule            `json:"budgets,omitempty"`
 }
 
 // WorkloadRule is what a judge knows of a workload.
@@ -45,11 +53,13 @@ type FaultRule struct {
 	Drawn bool `json:"drawn,omitempty"`
 }
 
-// CheckRule names a checker and what it looks at.
+// CheckRule names a checker, what it looks at, and how it judges.
 type CheckRule struct {
 	Kind     string `json:"kind"`
 	Workload string `json:"workload"`
 	Timeout  int64  `json:"timeout"` // ns
+	// Options are those of its kind, as JSON; empty for the defaults.
+	Options json.RawMessage `json:"options,omitempty"`
 }
 
 // Judgement is the outcome of a run.

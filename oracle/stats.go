@@ -39,12 +39,13 @@ func newIndex(h *ledger.History, rules Rules) *index {
 	}
 	x := &index{ops: h.Ops, by: map[string][]int32{}, rules: rules}
 	polls := map[string][]int32{}
+	traffic := h.Run.Traffic()
 	for i := range h.Ops {
 		o := &h.Ops[i]
 		x.final = max(x.final, o.Invoke, o.Complete)
-		switch o.Func {
-		case ledger.FuncRead, ledger.FuncEnd:
-		case ledger.FuncPoll:
+		switch {
+		case !traffic(o):
+		case o.Func == ledger.FuncPoll || o.Func == ledger.FuncAssign:
 			polls[o.Workload] = append(polls[o.Workload], int32(i)) //nolint:gosec // fewer than 2^31 operations fit into memory
 		default:
 			x.by[o.Workload] = append(x.by[o.Workload], int32(i)) //nolint:gosec // as above
@@ -99,14 +100,12 @@ func (x *index) stats(in interval, names ...string) Stats {
 		for _, i := range x.invoked(name, in) {
 			o := &x.ops[i]
 			s.Invoked++
-			switch o.Outcome {
-			case ledger.OK:
+			switch {
+			case o.Served():
 				s.OK++
 				latencies = append(latencies, latency(o))
-			case ledger.Failed:
+			case o.Outcome == ledger.Failed:
 				s.Failed++
-			case ledger.Unknown:
-				s.Unknown++
 			default:
 				s.Unknown++
 			}
@@ -149,14 +148,14 @@ func (x *index) recovery(from, last int64, names ...string) int64 {
 		list = append(list, x.invoked(name, interval{from, last})...)
 	}
 	for _, i := range list {
-		if x.ops[i].Outcome != ledger.OK {
+		if !x.ops[i].Served() {
 			failed = append(failed, x.ops[i].Invoke)
 		}
 	}
 	slices.Sort(failed)
 	for _, i := range list {
 		o := &x.ops[i]
-		if o.Outcome != ledger.OK {
+		if !o.Served() {
 			continue
 		}
 		n, _ := slices.BinarySearch(failed, o.Invoke)

@@ -129,12 +129,27 @@ type Result struct {
 	Check      string           `json:"check"`    // "log"
 	Workload   string           `json:"workload"` // what it looked at
 	Verdict    Verdict          `json:"verdict"`
-	Counts     map[string]int64 `json:"counts"`     // "acknowledged", "delivered", "failed", "unknown", …
-	Violations []Violation      `json:"violations"` // at most MaxViolations, oldest first
-	Total      int              `json:"total"`      // violations found, also those not kept
-	Findings   []Finding        `json:"findings"`   // classes with reasons; empty on Pass
-	Mutants    []Mutant         `json:"mutants"`    // the self-test of the judge
+	Counts     map[string]int64 `json:"counts"`          // "acknowledged", "delivered", "failed", "unknown", …
+	Times      map[string]int64 `json:"times,omitempty"` // statistics in ns: "visible_p99"
+	Violations []Violation      `json:"violations"`      // at most MaxViolations, oldest first
+	Total      int              `json:"total"`           // violations found, also those not kept
+	Findings   []Finding        `json:"findings"`        // classes with reasons; empty on Pass
+	Mutants    []Mutant         `json:"mutants"`         // the self-test of the judge
+
+	Attachments []Attachment `json:"attachments,omitempty"` // for people, at most MaxAttachments
 }
+
+// Attachment is a file that shows a violation. Whoever judges a run saves it beside the judgement.
+type Attachment struct {
+	Name string `json:"name"` // a file name: letters, digits, "-", "_" and "."
+	What string `json:"what"` // for people: "the operations on key a, and how far an order of them goes"
+	Body []byte `json:"-"`    // set by Judge; empty in a judgement that was read
+
+	draw func() ([]byte, error) // makes the body; the self-test needs none
+}
+
+// MaxAttachments bounds the attachments of a result.
+const MaxAttachments = 3
 
 // MaxViolations bounds the violations that a result keeps.
 const MaxViolations = 100

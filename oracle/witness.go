@@ -90,7 +90,7 @@ func (c *court) crashes() {
 		}
 	}
 	for _, service := range observers(died) {
-		c.find(Crash, "service %s died %s, and no fault was aimed at that (%s)", service, times(died[service]), cmp.Or(detail[service], "no detail"))
+		c.find(Crash, "service %s died %s, and no fault was aimed at that (%s; expect.crashes names what may)", service, times(died[service]), cmp.Or(detail[service], "no detail"))
 	}
 }
 
