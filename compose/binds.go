@@ -90,7 +90,7 @@ func (e *Environment) fill(ctx context.Context, service string, progress func(Ev
 			s = e.project.p.DisabledServices[c.Service]
 		}
 		if progress != nil {
-			progress(Event{Time: time.Now().UnixNano(), Service: c.Service, Name: c.Source, Action: "Copying", Detail: "copy " + c.Source})
+			progress(Event{Time: time.Now().UnixNano(), Service: c.Service, Name: c.Source, Action: "Copying", Detail: "copying"})
 		}
 		if err := e.fillOne(ctx, c, s.Image); err != nil {
 			return fmt.Errorf("copy %s for service %s: %w", c.Source, c.Service, err)

@@ -9,7 +9,7 @@
 //	Load ─► Project ─► Isolate ─┘
 //
 // Engine and Environment are safe for concurrent use, except that Preflight, Up and Start of one Environment run one
-// after the other. A Project is not: Isolate and Preflight change it. The package imports nothing of this module.
+// after the other. A Project is not: Isolate and Preflight change it. The package imports only internal/units of this module.
 package compose
 
 // LabelRun is on every container, network and volume of a run; its value is the run's id.
@@ -20,3 +20,7 @@ const LabelRole = "io.discompose.role"
 
 // LabelOneShot with the value "true" on a service says that it ends: exit 0 is its ready state.
 const LabelOneShot = "io.discompose.oneshot"
+
+// LabelVolumes on a container of a run lists, separated by commas, volumes that go with it although it has them by their
+// names: a fault made it in place of one that had them without a name.
+const LabelVolumes = "io.discompose.volumes"

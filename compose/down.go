@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,12 +53,12 @@ func (e *Environment) removeHooks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list hooks of project %s: %w", e.name, err)
 	}
-	return remover{docker: e.engine.docker, run: e.run.Run}.removeContainers(ctx, list)
+	return remover{docker: e.engine.docker}.removeContainers(ctx, list)
 }
 
 // agents are the ids of the run's agent containers: they end after the environment, by themselves.
 func (e *Environment) agents(ctx context.Context) ([]string, error) {
-	return remover{docker: e.engine.docker, run: e.run.Run}.agents(ctx)
+	return remover{docker: e.engine.docker, runs: []string{e.run.Run}}.agents(ctx)
 }
 
 // RemoveRun removes every container, network and volume that carries the run's label, and again until none is left or ctx
@@ -72,14 +73,19 @@ func RemoveRun(ctx context.Context, docker Remover, runID string, keep ...string
 		ctx, cancel = context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 	}
-	r := remover{docker: docker, run: runID, keep: keep}
+	return remover{docker: docker, runs: []string{runID}, keep: keep}.untilNone(ctx)
+}
+
+// untilNone sweeps until nothing is left or ctx ends.
+func (r remover) untilNone(ctx context.Context) error {
+	r.carried = map[string]bool{}
 	for {
 		left, err := r.sweep(ctx)
 		if err == nil && len(left) == 0 {
 			return nil
 		}
 		if !wait(ctx, 200*time.Millisecond) {
-			return errors.Join(fmt.Errorf("remove run %s: %s are left: %w", runID, strings.Join(left, ", "), context.Cause(ctx)), err)
+			return errors.Join(fmt.Errorf("remove run %s: %s are left: %w", r, strings.Join(left, ", "), context.Cause(ctx)), err)
 		}
 	}
 }
@@ -87,56 +93,75 @@ func RemoveRun(ctx context.Context, docker Remover, runID string, keep ...string
 // settled is how long nothing of a dead run must have turned up: the engine finishes what it was asked for.
 const settled = 2 * time.Second
 
-// RemoveDeadRun is RemoveRun after the death of a runner, for that run's agent. The engine may still be at work on the last
-// calls of the dead, so it looks again until nothing has turned up for two seconds. Agent containers go last of all, the
-// caller's own among them, so it need not return.
-func RemoveDeadRun(ctx context.Context, docker Remover, runID string) error {
-	r := remover{docker: docker, run: runID}
-	agents, err := r.agents(ctx)
-	if err != nil {
-		return errors.Join(err, RemoveRun(ctx, docker, runID))
+// RemoveDeadRun is RemoveRun after the death of a runner, for the agent of one of its runs, and at once for all the runs
+// whose things that agent answers for: its own, and the one whose environment it used. The engine may still be at work on
+// the last calls of the dead, so it looks again until nothing has turned up for two seconds. Agent containers go last of
+// all, the caller's own among them, so it need not return. An empty id is left out; without any there is an error.
+func RemoveDeadRun(ctx context.Context, docker Remover, runIDs ...string) error {
+	runIDs = slices.DeleteFunc(slices.Clone(runIDs), func(id string) bool { return id == "" })
+	if len(runIDs) == 0 {
+		return errors.New("remove run: its id is empty")
 	}
+	all := remover{docker: docker, runs: runIDs}
+	agents, err := all.agents(ctx)
+	if err != nil {
+		return errors.Join(err, all.untilNone(ctx))
+	}
+	others := all
+	others.keep = agents
 	for quiet := time.Duration(0); quiet < settled; quiet += lookAgain {
-		left, err := r.left(ctx)
-		if err != nil || len(left) > len(agents) {
+		left, err := others.left(ctx)
+		if err != nil || len(left) > 0 {
 			quiet = 0
-			if err := RemoveRun(ctx, docker, runID, agents...); err != nil {
+			if err := others.untilNone(ctx); err != nil {
 				return err
 			}
 		}
 		if !wait(ctx, lookAgain) {
-			return fmt.Errorf("remove run %s: %w", runID, context.Cause(ctx))
+			return fmt.Errorf("remove run %s: %w", all, context.Cause(ctx))
 		}
 	}
-	return RemoveRun(ctx, docker, runID)
+	return all.untilNone(ctx)
 }
 
 // lookAgain is the time between two looks for what a dead run has left.
 const lookAgain = 100 * time.Millisecond
 
+// remover removes what carries the label of one of some runs.
 type remover struct {
 	docker Remover
-	run    string
-	keep   []string
+	runs   []string
+	keep   []string // ids of containers that stay
+	// carried are the volumes that go with containers (LabelVolumes): they carry no label of their own.
+	carried map[string]bool
 }
 
-// agents are the ids of the run's agent containers.
+// String names the runs.
+func (r remover) String() string { return strings.Join(r.runs, " and ") }
+
+// agents are the ids of the runs' agent containers.
 func (r remover) agents(ctx context.Context) ([]string, error) {
-	role := r.filter()
-	role.Add("label", LabelRole+"=agent")
-	list, err := r.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: role})
-	if err != nil {
-		return nil, fmt.Errorf("list agents: %w", err)
-	}
+	list, err := r.withRole(ctx, "agent")
 	var ids []string
 	for _, c := range list {
 		ids = append(ids, c.ID)
 	}
-	return ids, nil
+	return ids, err
 }
 
-func (r remover) filter() filters.Args {
-	return filters.NewArgs(filters.Arg("label", LabelRun+"="+r.run))
+// withRole lists the runs' containers of one role: "agent" or "client".
+func (r remover) withRole(ctx context.Context, role string) ([]container.Summary, error) {
+	all, err := r.containers(ctx)
+	return slices.DeleteFunc(all, func(c container.Summary) bool { return c.Labels[LabelRole] != role }), err
+}
+
+// filters selects by the label of each run: the engine has no "or" for labels.
+func (r remover) filters() []filters.Args {
+	var out []filters.Args
+	for _, run := range r.runs {
+		out = append(out, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
+	}
+	return out
 }
 
 // sweep removes once what it finds, and lists what is there afterwards.
@@ -146,6 +171,13 @@ func (r remover) sweep(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(list, func(a, b container.Summary) int { return rank(a) - rank(b) })
+	for _, c := range list {
+		for name := range strings.SplitSeq(c.Labels[LabelVolumes], ",") {
+			if name != "" {
+				r.carried[name] = true
+			}
+		}
+	}
 	agents := slices.IndexFunc(list, func(c container.Summary) bool { return rank(c) > 0 })
 	if agents < 0 {
 		agents = len(list)
@@ -164,11 +196,39 @@ func rank(c container.Summary) int {
 }
 
 func (r remover) containers(ctx context.Context) ([]container.Summary, error) {
-	list, err := r.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: r.filter()})
-	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
+	var out []container.Summary
+	for _, f := range r.filters() {
+		list, err := r.docker.ContainerList(ctx, container.ListOptions{All: true, Filters: f})
+		if err != nil {
+			return nil, fmt.Errorf("list containers: %w", err)
+		}
+		out = append(out, list...)
 	}
-	return slices.DeleteFunc(list, func(c container.Summary) bool { return slices.Contains(r.keep, c.ID) }), nil
+	return slices.DeleteFunc(out, func(c container.Summary) bool { return slices.Contains(r.keep, c.ID) }), nil
+}
+
+func (r remover) networks(ctx context.Context) ([]network.Summary, error) {
+	var out []network.Summary
+	for _, f := range r.filters() {
+		list, err := r.docker.NetworkList(ctx, network.ListOptions{Filters: f})
+		if err != nil {
+			return out, fmt.Errorf("list networks: %w", err)
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+func (r remover) volumes(ctx context.Context) ([]*volume.Volume, error) {
+	var out []*volume.Volume
+	for _, f := range r.filters() {
+		list, err := r.docker.VolumeList(ctx, volume.ListOptions{Filters: f})
+		if err != nil {
+			return out, fmt.Errorf("list volumes: %w", err)
+		}
+		out = append(out, list.Volumes...)
+	}
+	return out, nil
 }
 
 // removeContainers removes them all at once: each takes the engine about 100 ms.
@@ -199,11 +259,8 @@ func gone(err error) bool {
 }
 
 func (r remover) removeNetworks(ctx context.Context) error {
-	list, err := r.docker.NetworkList(ctx, network.ListOptions{Filters: r.filter()})
-	if err != nil {
-		return fmt.Errorf("list networks: %w", err)
-	}
-	var errs []error
+	list, err := r.networks(ctx)
+	errs := []error{err}
 	for _, n := range list {
 		r.disconnect(ctx, n.ID)
 		if err := r.docker.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
@@ -225,15 +282,17 @@ func (r remover) disconnect(ctx context.Context, id string) {
 }
 
 func (r remover) removeVolumes(ctx context.Context) error {
-	list, err := r.docker.VolumeList(ctx, volume.ListOptions{Filters: r.filter()})
-	if err != nil {
-		return fmt.Errorf("list volumes: %w", err)
+	list, err := r.volumes(ctx)
+	errs := []error{err}
+	for _, v := range list {
+		r.carried[v.Name] = true
 	}
-	var errs []error
-	for _, v := range list.Volumes {
-		if err := r.docker.VolumeRemove(ctx, v.Name, true); err != nil && !errdefs.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("remove volume %s: %w", v.Name, err))
+	for _, name := range slices.Sorted(maps.Keys(r.carried)) {
+		if err := r.docker.VolumeRemove(ctx, name, true); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("remove volume %s: %w", name, err))
+			continue
 		}
+		delete(r.carried, name)
 	}
 	return errors.Join(errs...)
 }
@@ -248,24 +307,21 @@ func (r remover) left(ctx context.Context) ([]string, error) {
 	for _, c := range containers {
 		out = append(out, "container "+containerName(c.Names))
 	}
-	networks, err := r.docker.NetworkList(ctx, network.ListOptions{Filters: r.filter()})
+	networks, err := r.networks(ctx)
 	if err != nil {
-		return out, fmt.Errorf("list networks: %w", err)
+		return out, err
 	}
 	for _, n := range networks {
 		out = append(out, "network "+n.Name)
 	}
-	volumes, err := r.docker.VolumeList(ctx, volume.ListOptions{Filters: r.filter()})
-	if err != nil {
-		return out, fmt.Errorf("list volumes: %w", err)
-	}
-	for _, v := range volumes.Volumes {
+	volumes, err := r.volumes(ctx)
+	for _, v := range volumes {
 		out = append(out, "volume "+v.Name)
 	}
-	return out, nil
+	return out, err
 }
 
 // Left names what carries a run's label: "container x", "network y", "volume z". Empty is clean.
 func Left(ctx context.Context, docker Remover, runID string) ([]string, error) {
-	return remover{docker: docker, run: runID}.left(ctx)
+	return remover{docker: docker, runs: []string{runID}}.left(ctx)
 }

@@ -2,6 +2,7 @@ package compose_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,8 @@ type lateEngine struct {
 	began   time.Time
 	made    map[string]time.Duration // id → since began
 	agent   string
+	volumes map[string]string // id → LabelVolumes
+	busy    int               // removals of volumes that are refused first
 	removed []string
 }
 
@@ -30,6 +33,9 @@ func (e *lateEngine) ContainerList(_ context.Context, o container.ListOptions) (
 	var out []container.Summary
 	for id, at := range e.made {
 		c := container.Summary{ID: id, Names: []string{"/" + id}, Labels: map[string]string{}}
+		if v := e.volumes[id]; v != "" {
+			c.Labels[compose.LabelVolumes] = v
+		}
 		if id == e.agent {
 			c.Labels[compose.LabelRole] = "agent"
 		}
@@ -53,6 +59,27 @@ func (e *lateEngine) NetworkList(context.Context, network.ListOptions) ([]networ
 
 func (e *lateEngine) VolumeList(context.Context, volume.ListOptions) (volume.ListResponse, error) {
 	return volume.ListResponse{}, nil
+}
+
+func (e *lateEngine) VolumeRemove(_ context.Context, name string, _ bool) error {
+	if e.busy--; e.busy >= 0 {
+		return errors.New("volume is in use")
+	}
+	e.removed = append(e.removed, name)
+	return nil
+}
+
+func TestVolumesThatGoWithAContainerAreRemovedAfterIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &lateEngine{began: time.Now(), made: map[string]time.Duration{"web": 0}, volumes: map[string]string{"web": "v1,v2"}, busy: 1}
+		if err := compose.RemoveRun(t.Context(), e, "0a0b0c0d"); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"web", "v2", "v1"}; !slices.Equal(e.removed, want) {
+			t.Errorf("removed %v, want %v: the volume that was in use for a while last", e.removed, want)
+		}
+	})
 }
 
 func TestADeadRunIsRemovedWithWhatTheEngineMadeAfterwards(t *testing.T) {

@@ -38,8 +38,9 @@ func (e *EngineError) Error() string {
 	if e.Endpoint != "" {
 		at = " at " + e.Endpoint
 	}
-	return fmt.Sprintf("%v%s (from %s): %v; is Docker running, and may this user reach it? `docker version` shows the same endpoint",
-		ErrEngine, at, e.Source, e.Err)
+	cause := strings.TrimSuffix(fmt.Sprint(e.Err), ". Is the docker daemon running?")
+	return fmt.Sprintf("%v%s (from %s): %s; is Docker running, and may this user reach it? `docker version` shows the same endpoint",
+		ErrEngine, at, e.Source, cause)
 }
 
 // Unwrap gives ErrEngine and the cause.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v5/pkg/api"
@@ -37,6 +38,7 @@ type Environment struct {
 	mu      sync.Mutex
 	held    map[string]bool // services that Up was told not to start
 	created bool
+	since   time.Time // where logs begin; zero: with the containers
 }
 
 // Environment joins an isolated project and a run. It touches nothing on the engine or on disk yet.

@@ -111,8 +111,11 @@ func convert(m events.Message) (Event, bool) {
 	switch action {
 	case "die":
 		ev.ExitCode, _ = strconv.Atoi(a["exitCode"])
+		ev.Detail = "exit code " + a["exitCode"]
 	case "health_status":
-		ev.Health = rest
+		ev.Health, ev.Detail = rest, rest
+	case "kill":
+		ev.Detail = "signal " + ev.Signal
 	}
 	return ev, true
 }

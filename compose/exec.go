@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v5/pkg/api"
@@ -63,18 +62,8 @@ func (e *Environment) execIn(ctx context.Context, id string, argv []string) (Exe
 	if ctx.Err() != nil {
 		return ExecResult{Out: out.Bytes()}, context.Cause(ctx)
 	}
-	for {
-		i, err := d.ContainerExecInspect(ctx, created.ID)
-		if err != nil {
-			return ExecResult{Out: out.Bytes()}, err
-		}
-		if !i.Running { // the stream ends a moment before the engine has the exit code
-			return ExecResult{Out: out.Bytes(), Code: i.ExitCode}, nil
-		}
-		if !wait(ctx, 10*time.Millisecond) {
-			return ExecResult{Out: out.Bytes()}, context.Cause(ctx)
-		}
-	}
+	code, err := e.exitCode(ctx, created.ID)
+	return ExecResult{Out: out.Bytes(), Code: code}, err
 }
 
 // limited keeps the first bytes and swallows the rest.

@@ -18,7 +18,7 @@ import (
 type IsolateOptions struct {
 	Project string   // the project's new name, as Compose allows it: lower case, digits, "-" and "_"
 	Run     string   // the value of LabelRun
-	Share   []string // items to leave as they are: "volume:x", "bind:/path", "network:x", "port:service", "container:x"
+	Share   []string // items to leave as they are: "volume:x", "bind:/path", "network:x", "port:service", "logging:service", "container:x"
 	Publish []string // container ports that this machine may reach: "web:8080"
 
 	// Used lists the subnets that are taken on the engine; nil leaves fixed subnets unchecked, for a plan without engine.
@@ -67,6 +67,7 @@ func (p *Project) Isolate(o IsolateOptions) ([]Change, error) {
 		i.ports(&s)
 		i.mounts(&s)
 		i.images(&s)
+		i.logging(&s)
 		i.p.Services[name] = s
 	}
 	i.quiet = false
@@ -122,9 +123,9 @@ func newIsolation(p *Project, o IsolateOptions) (*isolation, error) {
 	}
 	for _, s := range o.Share {
 		kind, name, ok := strings.Cut(s, ":")
-		if !ok || name == "" || !slices.Contains([]string{"volume", "bind", "network", "port", "container"}, kind) {
+		if !ok || name == "" || !slices.Contains([]string{"volume", "bind", "network", "port", "container", "logging"}, kind) {
 			i.refuse("share", fmt.Sprintf("%q is not an item", s),
-				`write "volume:name", "bind:/path", "network:name", "port:service" or "container:name"`)
+				`write "volume:name", "bind:/path", "network:name", "port:service", "logging:service" or "container:name"`)
 			continue
 		}
 		if kind == "bind" {
@@ -198,7 +199,7 @@ func (i *isolation) unusedShares() {
 		kind, _, _ := strings.Cut(item, ":")
 		have := map[string][]string{
 			"volume": i.p.VolumeNames(), "network": i.p.NetworkNames(), "port": i.p.ServiceNames(), "bind": i.bindSources(),
-			"container": nil,
+			"container": nil, "logging": i.p.ServiceNames(),
 		}[kind]
 		i.refuse("share", fmt.Sprintf("%q is nothing that isolation would change", item), fmt.Sprintf("there are: %s", orNone(have)))
 	}
@@ -328,50 +329,15 @@ func (i *isolation) externalLinks(s *types.ServiceConfig) {
 	s.ExternalLinks = keep
 }
 
-// riskyCaps are capabilities that reach beyond the container.
-var riskyCaps = []string{"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_TIME", "SYS_PTRACE", "SYS_RAWIO", "NET_ADMIN", "MKNOD"} //nolint:gochecknoglobals // a constant list
-
-// modes refuses what cannot be isolated and mentions what isolation does not cover.
-func (i *isolation) modes(s *types.ServiceConfig) {
-	item := "service " + s.Name
-	if s.NetworkMode == "host" {
-		i.refuse(item, "network_mode: host uses the engine host's own network, so its ports would collide with the user's stack and its traffic cannot be routed",
-			"give the service networks or ports instead")
-	}
-	if s.Provider != nil {
-		i.refuse(item, "it is run by the provider "+s.Provider.Type+", outside the engine", "replace it by a service with an image")
-	}
-	if len(s.Models) > 0 {
-		i.refuse(item, "models are run by a plugin outside the project", "replace them by a service with an image")
-	}
-	why := "isolation does not cover it: the service can reach beyond the run"
-	keeps := func(what string) { i.change(item, what+" is kept", why) }
-	if s.Privileged {
-		keeps("privileged: true")
-	}
-	for _, m := range []struct{ key, value string }{
-		{"pid", s.Pid}, {"ipc", s.Ipc}, {"uts", s.Uts}, {"userns_mode", s.UserNSMode}, {"cgroup", s.Cgroup},
-	} {
-		if m.value == "host" {
-			keeps(m.key + ": host")
-		}
-	}
-	for _, c := range s.CapAdd {
-		if slices.Contains(riskyCaps, strings.TrimPrefix(strings.ToUpper(c), "CAP_")) {
-			keeps("cap_add: " + c)
-		}
-	}
-	for _, d := range s.Devices {
-		keeps("device " + d.Source)
-	}
-}
-
 // images keeps the names of images that the user's stack builds, so that the run uses what is built and leaves no other.
 func (i *isolation) images(s *types.ServiceConfig) {
-	if s.Build != nil && s.Image == "" {
-		s.Image = i.origin + api.Separator + s.Name
-		i.change("service "+s.Name, "image "+s.Image+" is used, and built where it is missing", "the run has another project name, but the same images")
+	if s.Build == nil {
+		return
 	}
+	if s.Image == "" {
+		s.Image = i.origin + api.Separator + s.Name
+	}
+	i.change("service "+s.Name, "image "+s.Image+" is used, and built where it is missing", "runs and the user's own stack have the same images: one that is built stays")
 }
 
 // label marks everything that the run will create.

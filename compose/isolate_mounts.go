@@ -137,6 +137,8 @@ func (i *isolation) bind(s *types.ServiceConfig, v *types.ServiceVolumeConfig) {
 	}
 	info, err := i.o.Stat(source)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && v.Bind != nil && !bool(v.Bind.CreateHostPath):
+		i.refuse(item, fmt.Sprintf("it binds %s, which does not exist (create_host_path: false)", source), "make it first")
 	case errors.Is(err, fs.ErrNotExist):
 		i.change(item, fmt.Sprintf("%s does not exist, so %s is an empty volume of the run", source, v.Target), "a run makes no folder of the user's")
 		i.toVolume(s, v, source, true)

@@ -121,8 +121,12 @@ func (i *isolation) move(key string, pool *types.IPAMPool, from netip.Prefix, us
 			n.Ipv4Address = moved(n.Ipv4Address, from, to)
 			n.Ipv6Address = moved(n.Ipv6Address, from, to)
 		}
+		for _, addresses := range s.ExtraHosts {
+			moveAll(addresses, from, to)
+		}
+		moveAll(s.DNS, from, to)
 	}
-	i.change(item, fmt.Sprintf("subnet %s moves to %s, and static addresses with it", from, to),
+	i.change(item, fmt.Sprintf("subnet %s moves to %s, and static addresses, extra_hosts and dns with it", from, to),
 		"it is in use on the engine; configuration files that name an address would not follow")
 	return to
 }
@@ -151,7 +155,7 @@ func (i *isolation) literal(key string, in netip.Prefix) (service, address strin
 	return "", ""
 }
 
-// words splits all that a service is told into pieces that may be addresses.
+// words splits what a service is told into pieces that may be addresses. Its extra_hosts and dns move with the subnet.
 func words(s types.ServiceConfig) []string {
 	var text []string
 	for _, v := range s.Environment {
@@ -159,7 +163,7 @@ func words(s types.ServiceConfig) []string {
 			text = append(text, *v)
 		}
 	}
-	text = slices.Concat(text, []string(s.Command), []string(s.Entrypoint), []string(s.DNS), s.ExtraHosts.AsList("="))
+	text = slices.Concat(text, []string(s.Command), []string(s.Entrypoint))
 	if s.HealthCheck != nil {
 		text = append(text, s.HealthCheck.Test...)
 	}
@@ -211,6 +215,12 @@ func moved(address string, from, to netip.Prefix) string {
 		return address
 	}
 	return shift(a, from, to).String()
+}
+
+func moveAll(addresses []string, from, to netip.Prefix) {
+	for n, a := range addresses {
+		addresses[n] = moved(a, from, to)
+	}
 }
 
 func shift(a netip.Addr, from, to netip.Prefix) netip.Addr {

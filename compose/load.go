@@ -44,8 +44,11 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 	} else {
 		p, err = loadFiles(ctx, o)
 	}
-	warned := seen.stop()
+	warned := worthTelling(seen.stop())
 	if err != nil {
+		for _, w := range warned { // a variable that is not set is often why
+			err = fmt.Errorf("%w; %s", err, w)
+		}
 		return nil, fmt.Errorf("load compose project%s: %w", describe(o.Files), err)
 	}
 	if p.Name == "" {
@@ -55,7 +58,16 @@ func Load(ctx context.Context, o LoadOptions) (*Project, error) {
 		return nil, fmt.Errorf("load compose project%s: no service is enabled%s", describe(o.Files), profileHint(p))
 	}
 	stamp(p, o.EnvFiles)
-	return &Project{p: p, origin: p.Name, warnings: warned}, nil
+	out := &Project{p: p, origin: p.Name, warnings: warned}
+	if o.FS == nil {
+		out.warnings = append(out.warnings, out.absent()...)
+	}
+	return out, nil
+}
+
+// worthTelling leaves out what changes nothing: every file of Compose's early years has a version.
+func worthTelling(warned []string) []string {
+	return slices.DeleteFunc(warned, func(w string) bool { return strings.Contains(w, "attribute `version` is obsolete") })
 }
 
 func describe(files []string) string {
@@ -103,16 +115,25 @@ func loadFiles(ctx context.Context, o LoadOptions) (*types.Project, error) {
 	if os.Getenv("PWD") == "" {
 		fns = append(fns, cli.WithEnv([]string{"PWD=" + dir}))
 	}
-	fns = append(fns, cli.WithEnvFiles(envFiles...), cli.WithDotEnv, cli.WithConfigFileEnv, cli.WithDefaultConfigPath,
+	fns = append(fns, cli.WithEnvFiles(envFiles...), cli.WithDotEnv, cli.WithConfigFileEnv, cli.WithDefaultConfigPath, besideFiles,
 		cli.WithEnvFiles(envFiles...), cli.WithDotEnv, cli.WithDefaultProfiles(o.Profiles...), cli.WithName(o.Name))
 	opts, err := cli.NewProjectOptions(files, fns...)
 	if err != nil {
 		return nil, err
 	}
 	if len(opts.ConfigPaths) == 0 {
-		return nil, fmt.Errorf("no compose.yaml in %s or above it (name the files)", dir)
+		return nil, fmt.Errorf("%w in %s or above it (name the files)", ErrNoFile, dir)
 	}
 	return opts.LoadProject(ctx)
+}
+
+// besideFiles has the folder of the files that were found be the project's, which may be above the one where the search
+// began: paths in the files are relative to it.
+func besideFiles(o *cli.ProjectOptions) error {
+	if len(o.ConfigPaths) > 0 {
+		o.WorkingDir = ""
+	}
+	return nil
 }
 
 // under makes paths absolute against dir.

@@ -8,62 +8,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v5/pkg/api"
 	"github.com/docker/docker/api/types/container"
 )
-
-// SaveLogs writes the whole log of every container of the project into dir/logs/<service>.log, or <service>-<n>.log where
-// a service has several containers: one line each with the engine's timestamp, and "!" before lines of standard error. A
-// container whose log cannot be read gets a file that says so, and an error.
-func (e *Environment) SaveLogs(ctx context.Context, dir string) error {
-	list, err := e.Containers(ctx)
-	if err != nil {
-		return err
-	}
-	dir = filepath.Join(dir, "logs")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("save logs: %w", err)
-	}
-	count := map[string]int{}
-	for _, c := range list {
-		count[c.Service]++
-	}
-	var errs []error
-	for _, c := range list {
-		name := c.Service + ".log"
-		if count[c.Service] > 1 {
-			name = fmt.Sprintf("%s-%d.log", c.Service, c.Number)
-		}
-		if err := e.saveLog(ctx, c, filepath.Join(dir, name)); err != nil {
-			errs = append(errs, fmt.Errorf("save log of %s: %w", c, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (e *Environment) saveLog(ctx context.Context, c Container, path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	err = e.readLog(ctx, c.ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true}, func(l logLine) {
-		mark := "  "
-		if l.stderr {
-			mark = "! "
-		}
-		_, _ = fmt.Fprintf(w, "%s %s%s\n", l.at.UTC().Format(stampLayout), mark, l.text) // Flush returns the first error
-	})
-	if err != nil {
-		_, _ = fmt.Fprintf(w, "the log cannot be read: %v\n", err) // Flush returns the first error
-	}
-	return errors.Join(err, w.Flush(), f.Close())
-}
 
 // stampLayout is RFC 3339 with all nine digits, so that lines sort.
 const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
@@ -179,9 +129,10 @@ func (e *Environment) Tail(ctx context.Context, service string, lines int) []str
 	return e.tail(ctx, c.ID, lines)
 }
 
-// FollowLogs gives every line that a service's containers have logged since they were made, and each new one as it comes,
-// with the engine's timestamp, until ctx ends (then it returns nil; an engine that stays away for 30 s is an error). It goes on over restarts and recreations, without a
-// line lost or doubled. Calls of f do not overlap; lines of one container come in its order.
+// FollowLogs gives every line that a service's containers have logged since they were made, or since BeginAnew, and each new
+// one as it comes, with the engine's timestamp, until ctx ends (then it returns nil; an engine that stays away for 30 s is an
+// error). It goes on over restarts and recreations, without a line lost or doubled. Calls of f do not overlap; lines of one
+// container come in its order.
 func (e *Environment) FollowLogs(ctx context.Context, service string, f func(line string, t time.Time)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -246,6 +197,7 @@ type follower struct {
 	seen map[logLine]int // how often a line of the last two seconds (overlap) was given
 	most int             // size at which older ones are forgotten
 	got  bool            // whether the last stream brought anything
+	back bool            // whether the last line was a replay
 	run  string          // the container's StartedAt when its last stream ended
 }
 
@@ -259,14 +211,17 @@ func (e *Environment) followOne(ctx context.Context, id string, lines chan<- log
 	for {
 		again := maps.Clone(fw.seen)
 		fw.got = false
-		o := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: true}
-		if !fw.last.IsZero() {
-			from := fw.last.Add(-overlap)
-			o.Since = fmt.Sprintf("%d.%09d", from.Unix(), from.Nanosecond())
+		from := e.begun()
+		if back := fw.last.Add(-overlap); back.After(from) {
+			from = back
 		}
+		o := container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: true, Since: engineTime(from)}
 		_ = e.readLog(ctx, id, o, func(l logLine) { // a broken stream is resumed
 			if again[l] > 0 {
 				again[l]--
+				return
+			}
+			if fw.replayed(l) {
 				return
 			}
 			fw.took(l)
@@ -280,6 +235,13 @@ func (e *Environment) followOne(ctx context.Context, id string, lines chan<- log
 			return
 		}
 	}
+}
+
+// replayed reports whether a line was given before, and later ones since: engine 20.10 was seen to hand lines of an open stream
+// out twice. Equal lines of one instant come one after the other.
+func (f *follower) replayed(l logLine) bool {
+	f.back = f.seen[l] > 0 && (f.back || l.at.Before(f.last))
+	return f.back
 }
 
 func (f *follower) took(l logLine) {

@@ -61,18 +61,15 @@ const (
 	warnFreeDisk = 2 << 30
 )
 
-// Preflight checks memory, disk and images, and pulls what it may. All problems are joined; those with images wrap
+// Preflight checks memory, disk and images, pulls what it may, and builds what is missing. All problems are joined; those with images wrap
 // ErrImage and name image and reason. It changes the project: fallbacks take their services' place.
 func (e *Environment) Preflight(ctx context.Context, o PreflightOptions) (Preflight, error) {
 	var out Preflight
 	if e.attached {
 		return out, nil
 	}
-	if !slices.Contains([]string{"", "missing", "always", "never"}, o.Pull) {
-		return out, fmt.Errorf("preflight: pull %q is not one of missing, always, never", o.Pull)
-	}
-	if o.NoProgress <= 0 {
-		o.NoProgress = 15 * time.Second
+	if err := o.complete(); err != nil {
+		return out, err
 	}
 	info, err := e.engine.Info(ctx)
 	if err != nil {
@@ -89,13 +86,36 @@ func (e *Environment) Preflight(ctx context.Context, o PreflightOptions) (Prefli
 	return out, nil
 }
 
+// HaveImages makes sure that images which no service names are on the engine, for faults that make containers from them, and
+// pulls what is missing as o says. All problems are joined; they wrap ErrImage.
+func (e *Environment) HaveImages(ctx context.Context, o PreflightOptions, refs []string) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	var errs []error
+	pulled := map[string]error{}
+	for _, ref := range refs {
+		if err := e.obtain(ctx, o, types.ServiceConfig{Image: ref}, pulled, &ImageState{Ref: ref}); err != nil {
+			errs = append(errs, fmt.Errorf("a fault makes containers from %s: %w", ref, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// complete sets defaults and refuses what Pull does not know.
+func (o *PreflightOptions) complete() error {
+	if !slices.Contains([]string{"", "missing", "always", "never"}, o.Pull) {
+		return fmt.Errorf("preflight: pull %q is not one of missing, always, never", o.Pull)
+	}
+	if o.NoProgress <= 0 {
+		o.NoProgress = 15 * time.Second
+	}
+	return nil
+}
+
 func (e *Environment) checkMemory(info Info, out *Preflight) error {
 	for _, s := range e.project.p.Services {
-		limit := int64(s.MemLimit)
-		if s.Deploy != nil && s.Deploy.Resources.Limits != nil {
-			limit = max(limit, int64(s.Deploy.Resources.Limits.MemoryBytes))
-		}
-		out.MemoryBytes += limit * int64(s.GetScale())
+		out.MemoryBytes += memoryLimit(s) * int64(s.GetScale())
 	}
 	if info.MemoryBytes > 0 && out.MemoryBytes > info.MemoryBytes {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("the services' memory limits add up to %d MiB, and the engine has %d MiB",
@@ -139,10 +159,13 @@ func (e *Environment) checkImage(ctx context.Context, o PreflightOptions, name s
 		return fmt.Errorf("service %s: %w: it runs this program, whose image is not named", name, ErrImage)
 	case s.Image == o.SelfImage:
 		state.Source = "self"
-	case s.Build != nil && e.present(ctx, &state) != nil:
+	case s.Build != nil && (o.Pull == "always" || s.PullPolicy == types.PullPolicyBuild || e.present(ctx, &state) != nil):
 		state.Source = "build"
-	case s.Build != nil && s.PullPolicy == types.PullPolicyBuild:
-		state.Source = "build"
+		if err := e.build(ctx, name, o.Progress); err != nil {
+			return fmt.Errorf("service %s: %w", name, err)
+		}
+	case s.Build != nil:
+		out.Warnings = append(out.Warnings, fmt.Sprintf("service %s: image %s is used as it was built %s; --pull always builds it anew", name, s.Image, e.built(ctx, s.Image)))
 	default:
 		if err := e.obtain(ctx, o, s, pulled, &state); err != nil {
 			f, ok := e.fallBack(ctx, o, s, err)
@@ -154,7 +177,7 @@ func (e *Environment) checkImage(ctx context.Context, o PreflightOptions, name s
 		}
 		e.pulledAlready(name)
 	}
-	_ = e.present(ctx, &state) // of images that are built later nothing is known yet
+	_ = e.present(ctx, &state) // what is not there was said above
 	out.Images = append(out.Images, state)
 	return nil
 }
@@ -179,6 +202,19 @@ func (e *Environment) present(ctx context.Context, s *ImageState) error {
 		s.Source = "present"
 	}
 	return nil
+}
+
+// built is when an image was made, for people.
+func (e *Environment) built(ctx context.Context, ref string) string {
+	i, err := e.engine.docker.ImageInspect(ctx, ref)
+	if err != nil {
+		return "some time ago"
+	}
+	at, err := time.Parse(time.RFC3339Nano, i.Created)
+	if err != nil {
+		return "some time ago"
+	}
+	return "on " + at.Local().Format("2006-01-02 15:04")
 }
 
 // obtain finds an image or pulls it, as Pull and the service's own pull_policy say.

@@ -35,7 +35,7 @@ func (p *Project) Shipped() string { return p.shipped }
 // Files are the Compose files that the project was loaded from, in order.
 func (p *Project) Files() []string { return slices.Clone(p.p.ComposeFiles) }
 
-// Warnings are what the loader warned of: variables that are not set, obsolete keys.
+// Warnings are what the loader warned of, variables that are not set above all, and files that are not there.
 func (p *Project) Warnings() []string { return slices.Clone(p.warnings) }
 
 // Volumes are the names of the project's volumes as the file has them, sorted.
@@ -50,9 +50,10 @@ type Service struct {
 	Image       string // "" where it is built and has no name of its own
 	Build       bool
 	Replicas    int
-	Ports       []int             // TCP and UDP container ports: ports and expose
+	Ports       []int             // TCP and UDP container ports: ports, expose, and what other services' settings name beside these
 	UDPPorts    []int             // those of Ports that take no TCP
 	Published   []string          // host ports that the file publishes, "8080:80/tcp"
+	HostPorts   map[int]int       // of these, the host's TCP ports and the container's behind them; nil: none
 	Restart     string            // "no", "always", "on-failure", "unless-stopped"
 	NetworkMode string            // "", "service:x", "none"
 	Networks    []string          // as the file names them
@@ -65,6 +66,7 @@ type Service struct {
 	ReadOnly    bool              // read-only root file system
 	User        string
 	Links       map[string]string // name that this service uses → service: links, container names
+	Names       []string          // further names that others may use: container_name, hostname, network aliases
 }
 
 // Services are the enabled services, sorted by name.
@@ -72,14 +74,22 @@ type Service struct {
 // A service is a one-shot if another depends on it with service_completed_successfully, or if it carries the label
 // io.discompose.oneshot=true. Nothing else is: a service that ends by itself and is neither may have crashed.
 func (p *Project) Services() []Service {
+	links, _ := p.links() // Topology tells the warnings
 	var out []Service
 	for _, name := range slices.Sorted(maps.Keys(p.p.Services)) {
-		out = append(out, p.describe(p.p.Services[name]))
+		s := p.describe(p.p.Services[name])
+		for _, l := range links {
+			if l.To == name && l.Port > 0 && len(s.Ports) > 0 && !slices.Contains(s.Ports, l.Port) {
+				s.Ports = append(s.Ports, l.Port)
+			}
+		}
+		slices.Sort(s.Ports)
+		out = append(out, s)
 	}
 	return out
 }
 
-// Service is the service of that name.
+// Service is the service of that name; its Ports are only those of its own ports and expose.
 func (p *Project) Service(name string) (Service, bool) {
 	s, ok := p.p.Services[name]
 	if !ok {
@@ -88,14 +98,25 @@ func (p *Project) Service(name string) (Service, bool) {
 	return p.describe(s), true
 }
 
+// HealthTest is the command of a service's healthcheck as the file has it; nil without one.
+func (p *Project) HealthTest(service string) []string {
+	s, ok := p.p.Services[service]
+	if !ok || !hasHealthcheck(s) {
+		return nil
+	}
+	return slices.Clone(s.HealthCheck.Test)
+}
+
 func (p *Project) describe(s types.ServiceConfig) Service {
 	out := Service{
 		Name: s.Name, Image: s.Image, Build: s.Build != nil, Replicas: s.GetScale(), Restart: restartPolicy(s),
 		NetworkMode: s.NetworkMode, Networks: slices.Sorted(maps.Keys(s.Networks)),
 		Healthcheck: hasHealthcheck(s), OneShot: oneShot(p.p, s), DependsOn: slices.Sorted(maps.Keys(s.DependsOn)),
 		Environment: map[string]string{}, ReadOnly: s.ReadOnly, User: s.User, Labels: map[string]string{}, Links: map[string]string{},
+		HostPorts: publishedPorts(s),
 	}
 	out.Ports, out.UDPPorts = containerPorts(s)
+	out.Names = furtherNames(s)
 	maps.Copy(out.Labels, s.Labels)
 	for k, v := range s.Environment {
 		if v != nil {
@@ -124,6 +145,57 @@ func (p *Project) describe(s types.ServiceConfig) Service {
 	return out
 }
 
+// furtherNames are those besides the service's own, sorted.
+func furtherNames(s types.ServiceConfig) []string {
+	set := map[string]bool{s.ContainerName: true, s.Hostname: true}
+	for _, n := range s.Networks {
+		if n == nil {
+			continue
+		}
+		for _, alias := range n.Aliases {
+			set[alias] = true
+		}
+	}
+	delete(set, "")
+	delete(set, s.Name)
+	return slices.Sorted(maps.Keys(set))
+}
+
+// publishedPorts maps the host's TCP ports that a service publishes to those of the container. A range that stands for one
+// port of the container, as replicas share it, gives each of its ports.
+func publishedPorts(s types.ServiceConfig) map[int]int {
+	var out map[int]int
+	for _, port := range s.Ports {
+		if port.Published == "" || !isTCP(port.Protocol) {
+			continue
+		}
+		if out == nil {
+			out = map[int]int{}
+		}
+		lo, hi := portSpan(port.Published)
+		for n := lo; n <= hi; n++ {
+			out[n] = int(port.Target)
+		}
+	}
+	return out
+}
+
+// portSpan reads "8080" and "8080-8090"; what is neither is an empty span.
+func portSpan(text string) (first, last int) {
+	from, to, isRange := strings.Cut(text, "-")
+	first, err := strconv.Atoi(from)
+	if err != nil {
+		return 1, 0 // the loader has validated it
+	}
+	if !isRange {
+		return first, first
+	}
+	if last, err = strconv.Atoi(to); err != nil {
+		return first, first
+	}
+	return first, last
+}
+
 // containerPorts lists what a service says that it listens on, and which of that takes no TCP.
 func containerPorts(s types.ServiceConfig) (all, udp []int) {
 	tcp := map[int]bool{} // port → whether it takes TCP
@@ -132,17 +204,7 @@ func containerPorts(s types.ServiceConfig) (all, udp []int) {
 	}
 	for _, e := range s.Expose {
 		span, protocol, _ := strings.Cut(e, "/")
-		first, last, isRange := strings.Cut(span, "-")
-		lo, err := strconv.Atoi(first)
-		if err != nil {
-			continue // the loader has validated it
-		}
-		hi := lo
-		if isRange {
-			if n, err := strconv.Atoi(last); err == nil {
-				hi = n
-			}
-		}
+		lo, hi := portSpan(span)
 		for n := lo; n <= hi; n++ {
 			tcp[n] = tcp[n] || isTCP(protocol)
 		}

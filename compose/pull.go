@@ -24,7 +24,7 @@ func (e *Environment) pull(ctx context.Context, o PreflightOptions, ref, platfor
 			o.Progress(Event{Time: time.Now().UnixNano(), Name: ref, Action: action, Detail: detail})
 		}
 	}
-	report("Pulling", "pull "+ref)
+	report("Pulling", "pulling")
 	err := e.pullStream(ctx, ref, platform, func(m pullMessage) {
 		stuck.Reset(o.NoProgress)
 		report("Pulling", m.text())
@@ -33,7 +33,7 @@ func (e *Environment) pull(ctx context.Context, o PreflightOptions, ref, platfor
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case err == nil:
-		report("Pulled", ref)
+		report("Pulled", "pulled")
 		return nil
 	}
 	return fmt.Errorf("%w: pull %s: %w", ErrImage, ref, err)

@@ -33,7 +33,7 @@ func (e *NotReadyError) Error() string {
 		fmt.Fprintf(&b, " (%s)", e.Hint)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), ErrNotReady.Error()+": "))
 	}
 	for _, l := range e.HealthLog {
 		b.WriteString("\n  health: " + l)
@@ -41,7 +41,7 @@ func (e *NotReadyError) Error() string {
 	for _, l := range e.LogTail {
 		b.WriteString("\n  log: " + l)
 	}
-	if len(e.LogTail) == 0 {
+	if len(e.LogTail) == 0 && e.State != stateRefused {
 		b.WriteString("\n  it has logged nothing")
 	}
 	return b.String()
@@ -54,6 +54,10 @@ func (e *NotReadyError) Unwrap() []error {
 	}
 	return []error{ErrNotReady, e.Err}
 }
+
+// stateRefused is the state of a container that the engine could make and not start: no program of that name, a limit that
+// it may not set, a port that somebody has.
+const stateRefused = "refused by the engine"
 
 // settleTime is how long a service without a healthcheck must run without a restart to count as ready: the engine says
 // "running" of a process that dies at once.
@@ -78,6 +82,8 @@ func (l look) verdict(since time.Duration) (ready bool, state, hint string, dead
 		return false, "paused", "", false
 	case s.Running:
 		return l.running(since)
+	case s.Status == container.StateCreated && s.Error != "":
+		return false, stateRefused, "", true
 	case s.Status == container.StateCreated:
 		return false, "created, not started", "", false
 	case l.oneShot && s.ExitCode == 0:
@@ -117,7 +123,10 @@ func oom(s *container.State) string {
 
 // WaitReady waits until every started service is ready: running, healthy where it has a healthcheck, exited with 0 where
 // it is a one-shot. Where one will never be, or when ctx ends first, the error is a *NotReadyError that names it.
-func (e *Environment) WaitReady(ctx context.Context) error {
+func (e *Environment) WaitReady(ctx context.Context) error { return e.waitReady(ctx, nil) }
+
+// waitReady tells progress whom it waits for, each time that this changes.
+func (e *Environment) waitReady(ctx context.Context, progress func(Event)) error {
 	services, err := e.Services(ctx)
 	if err != nil {
 		return err
@@ -138,6 +147,7 @@ func (e *Environment) WaitReady(ctx context.Context) error {
 		if w.dead {
 			return e.explain(ctx, w.worst, err)
 		}
+		w.tell(progress, err)
 		t := time.NewTimer(250 * time.Millisecond)
 		select {
 		case <-ctx.Done():
@@ -172,6 +182,19 @@ type waiter struct {
 	worst    *look // the container that the running check fails at
 	finding  *look // that of the last check that was not cut off
 	dead     bool
+	told     string
+}
+
+// tell says whom the wait is for, where that is not what it said last.
+func (w *waiter) tell(progress func(Event), err error) {
+	var nr *NotReadyError
+	if progress == nil || !errors.As(err, &nr) {
+		return
+	}
+	if text := "waiting for " + nr.Service + ": " + nr.State; text != w.told {
+		w.told = text
+		progress(Event{Time: time.Now().UnixNano(), Service: nr.Service, Action: "Waiting", Detail: text})
+	}
 }
 
 // check looks at every container once; its error is the first that is not ready, dead ones first.
@@ -285,7 +308,7 @@ func (e *Environment) culprit(ctx context.Context, upErr error) error {
 		n := slices.IndexFunc(services, func(s Service) bool { return s.Name == c.Service })
 		l := look{Container: c, oneShot: n >= 0 && services[n].OneShot, inspect: i}
 		ready, state, hint, _ := l.verdict(settleTime)
-		if ready || i.State.Status == container.StateCreated {
+		if ready || (i.State.Status == container.StateCreated && state != stateRefused) {
 			continue
 		}
 		if bad := !i.State.Running || (i.State.Health != nil && i.State.Health.Status == container.Unhealthy); bad {

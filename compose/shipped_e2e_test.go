@@ -13,13 +13,28 @@ import (
 	"github.com/discompose/discompose/internal/imagetest"
 )
 
-func TestShippedKafkaGetsReadyAndWebToo(t *testing.T) {
+func TestShippedEnvironmentsGetReady(t *testing.T) {
 	e := composetest.Engine(t)
-	for name, hold := range map[string][]string{"kafka": {"consumer"}, "kafka-cluster": {"consumer"}, "web": nil} {
-		t.Run(name, func(t *testing.T) {
-			if name != "web" {
-				imagetest.Need(t, "apache/kafka:3.9.1")
-			}
+	// What runs this program's own image is held back, with what waits for it.
+	for _, c := range []struct {
+		name, image string
+		hold        []string
+	}{
+		{"kafka", "apache/kafka:3.9.1", []string{"consumer"}},
+		{"kafka-cluster", "apache/kafka:3.9.1", []string{"consumer"}},
+		{"minio", "minio/minio:latest", nil},
+		{"nginx", "nginx:1.22", nil},
+		{"nginx-pair", "nginx:1.22", nil},
+		{"postgres", "postgres:15", nil},
+		{"postgres-pair", "postgres:15", nil},
+		{"rabbitmq", "rabbitmq:3", nil},
+		{"redis", "redis:7", nil},
+		{"redis-sentinel", "redis:7", nil},
+		{"web", "postgres:15", []string{"app", "web"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			name, hold := c.name, c.hold
+			imagetest.Need(t, c.image)
 			p, err := compose.LoadShipped(t.Context(), name, compose.LoadOptions{Env: map[string]string{"DISCOMPOSE_IMAGE": "busybox:1"}})
 			if err != nil {
 				t.Fatal(err)

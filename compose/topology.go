@@ -24,6 +24,11 @@ type TopologyLink struct {
 // and depends_on. A name counts where it leads to another service over a network that both are in. Values are not
 // repeated, for they may be secret.
 func (p *Project) Topology() Topology {
+	links, warnings := p.links()
+	return Topology{Services: p.Services(), Links: links, Warnings: warnings}
+}
+
+func (p *Project) links() (links []TopologyLink, warnings []string) {
 	m := newSettings(p.active())
 	for _, name := range slices.Sorted(maps.Keys(m.p.Services)) {
 		s := m.p.Services[name]
@@ -33,9 +38,7 @@ func (p *Project) Topology() Topology {
 		m.links(s)
 		m.dependencies(s)
 	}
-	t := Topology{Services: p.Services(), Warnings: m.warnings}
-	t.Links = group(m.found, m.onlyPort)
-	return t
+	return group(m.found, m.onlyPort), m.warnings
 }
 
 // With is the topology with more links; those that it has already gain reasons, and ports where they were not known.

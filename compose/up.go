@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -55,7 +56,7 @@ func (e *Environment) Up(ctx context.Context, o UpOptions) error {
 	if err := e.fill(ctx, "", o.Progress); err != nil {
 		return e.failed(ctx, "fill volumes of", err)
 	}
-	return e.start(ctx, s)
+	return e.start(ctx, s, o.Progress)
 }
 
 // StartOptions says how held services start.
@@ -87,11 +88,11 @@ func (e *Environment) StartWith(ctx context.Context, services []string, o StartO
 	if err != nil {
 		return err
 	}
-	return e.start(ctx, s)
+	return e.start(ctx, s, o.Progress)
 }
 
 // start starts whatever is not held and has not ended in good order before, and waits.
-func (e *Environment) start(ctx context.Context, s api.Compose) error {
+func (e *Environment) start(ctx context.Context, s api.Compose, progress func(Event)) error {
 	ended, err := e.ended(ctx)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (e *Environment) start(ctx context.Context, s api.Compose) error {
 	if err := ctx.Err(); err != nil { // the SDK returns nil where a wait for a dependency was cancelled
 		return e.failed(ctx, "start", context.Cause(ctx))
 	}
-	return e.WaitReady(ctx)
+	return e.waitReady(ctx, progress)
 }
 
 // ended names the one-shots whose containers have all exited with 0: a second stage must not run them again.
@@ -155,6 +156,12 @@ func without(p *types.Project, ended map[string]bool) *types.Project {
 		out.Services[name] = s
 	}
 	return &out
+}
+
+// SubnetTaken reports whether an environment could not be made because another network has got one of its subnets, after
+// isolation had found it free.
+func SubnetTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Pool overlaps with other one on this address space")
 }
 
 func (e *Environment) failed(ctx context.Context, verb string, err error) error {

@@ -41,3 +41,26 @@ func Pause(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// Settle waits until ask neither fails nor refuses, for as long as another fault on the target may take to end: its record is
+// released before its undo is done, and until then nothing explains the target's state. It asks every so often. A refusal that
+// stays becomes the error, with ErrUnsupported.
+func Settle(ctx context.Context, kind Kind, on Target, every time.Duration, ask func() (refusal, err error)) error {
+	for waited := time.Duration(0); ; waited += every {
+		refusal, err := ask()
+		switch {
+		case err != nil:
+			return err
+		case refusal == nil:
+			return nil
+		case waited >= ending:
+			return fmt.Errorf("%s on %s: %w: %w", kind, on, ErrUnsupported, refusal)
+		}
+		if err := Pause(ctx, every); err != nil {
+			return fmt.Errorf("%s on %s: %w: %w", kind, on, refusal, err)
+		}
+	}
+}
+
+// ending is how long Settle waits for another fault to end.
+const ending = 3 * time.Second

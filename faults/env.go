@@ -115,8 +115,14 @@ type Limits struct {
 type Container struct {
 	ID            string    `json:"id"`
 	Name          string    `json:"name"`
-	Image         string    `json:"image"`
-	Running       bool      `json:"running"` // a paused container is running; one that waits to be restarted is not
+	Number        int       `json:"number,omitempty"`   // of a Compose service's replica, from 1; 0 for any other container
+	Image         string    `json:"image"`              // as named when it was made
+	ImageID       string    `json:"image_id,omitempty"` // what it was made of
+	Env           []string  `json:"env,omitempty"`      // "KEY=value", the image's own included
+	Entrypoint    []string  `json:"entrypoint,omitempty"`
+	Command       []string  `json:"command,omitempty"`
+	Record        string    `json:"record,omitempty"` // the record whose changes it was made with (LabelRecord); "" as it was at first
+	Running       bool      `json:"running"`          // a paused container is running; one that waits to be restarted is not
 	Paused        bool      `json:"paused"`
 	Restarting    bool      `json:"restarting"`
 	PID           int       `json:"pid"` // of PID 1 in the host's pid namespace; 0 while not running
@@ -132,6 +138,15 @@ type Container struct {
 // Ready reports whether the container runs, is not paused and is healthy where it has a healthcheck.
 func (c Container) Ready() bool {
 	return c.Running && !c.Paused && !c.Restarting && (c.Health == "" || c.Health == "healthy")
+}
+
+// Transient says why the container is no target: it was made for a fault (LabelRecord), and what is done to it goes with it
+// when that fault ends. It is nil for any other container.
+func (c Container) Transient() error {
+	if c.Record == "" {
+		return nil
+	}
+	return fmt.Errorf("it was made for fault %q and goes when that ends", c.Record)
 }
 
 // Capability is something that a host can do, found by the agent's probe.

@@ -51,19 +51,24 @@ var ErrNoWitness = errors.New("no witness")
 
 // Target is one container, or one link, that a fault acts on. The zero value is no target.
 type Target struct {
-	Service   string `json:"service"`        // of a link: the service that it goes to
-	Number    int    `json:"number"`         // replica, from 1
-	Container string `json:"container"`      // full id; empty for a link
-	Name      string `json:"name"`           // for people
-	Link      string `json:"link,omitempty"` // "web->db:5432": one client service, one server service and port
+	Service   string `json:"service"`           // of a link: the service that it goes to
+	Number    int    `json:"number"`            // replica, from 1
+	Container string `json:"container"`         // full id; empty for a link and for a whole service
+	Project   string `json:"project,omitempty"` // of a whole service: the Compose project on the engine
+	Name      string `json:"name"`              // for people
+	Link      string `json:"link,omitempty"`    // "web->db:5432": one client service, one server service and port
 }
 
-// Key is what the journal keeps records and locks by: the container's id, or the link's name.
+// Key is what the journal keeps records and locks by: the container's id, the link's name, or, where a whole service is
+// the target, the service's name.
 func (t Target) Key() string {
-	if t.Link != "" {
+	switch {
+	case t.Link != "":
 		return t.Link
+	case t.Container != "":
+		return t.Container
 	}
-	return t.Container
+	return t.Service
 }
 
 // String is the name that people know the target by: "kafka", "web[2]" or "web->db:5432".
@@ -133,12 +138,37 @@ type Effect interface {
 	Revert(ctx context.Context, env Env, r Record) error
 }
 
-// Settler is an Effect of an instantaneous kind whose target may come back by itself: by its restart policy, or
-// because the call itself started it again.
+// Settler is an Effect whose target takes a time to be ready: one of an instantaneous kind that comes back by itself, by its
+// restart policy or because the call itself started it again, or one of a kind that lasts and starts it anew.
 type Settler interface {
 	// Settled reports that there is nothing left to wait for: the target of r is running and ready, or it is down and
-	// nothing but Revert will start it again. After Revert it means ready.
+	// nothing but Revert will start it again. After Revert it means ready. The runner waits for it after the undo, and, where
+	// a kind goes over its targets one after the other, before the next.
 	Settled(ctx context.Context, env Env, r Record) (bool, error)
+}
+
+// PolicyBound is a Fault whose target may come back by its restart policy alone.
+type PolicyBound interface {
+	// ByPolicy reports that nothing else starts the target again: one without a restart policy cannot have the fault.
+	ByPolicy() bool
+}
+
+// Finite is a Fault of a kind that holds for a time, which may have an end of its own instead: so many times, say. Its
+// Effect is a Finisher.
+type Finite interface {
+	// Finite reports that the fault ends by itself, so that `for` may be left out. With `for`, what comes first ends it.
+	Finite() bool
+}
+
+// Finisher is an Effect that knows whether a Finite fault has come to its own end.
+type Finisher interface {
+	Finished(ctx context.Context, env Env, r Record) (bool, error)
+}
+
+// ImageNamer is a Fault with parameters that name images, which are to be on the engine before the run starts anything.
+type ImageNamer interface {
+	// Images lists them; none where the parameters name none.
+	Images() []string
 }
 
 // ServiceNamer is a Fault with parameters that name services beside its target. "workload", "workload.<name>" and "probes"
@@ -189,6 +219,15 @@ type Spec struct {
 	// through the proxy, which would accept them, so that connect() behaves as it does without discompose. Cuts of packets
 	// and addresses that go need it not: the agent knows of those by itself.
 	Cuts bool
+	// Rolling says that the kind goes over its targets one after the other: each when the one before is ready again and the
+	// fault's gates hold. An instantaneous kind ends on each before it goes on; any other stays on those that it has reached,
+	// holds for its time when it has reached them all, and is undone in the opposite order, with the same waits between.
+	Rolling bool
+	// Whole says that a service is one target, however many containers it has: Target has no Container, and its Key is the
+	// service's name.
+	Whole bool
+	// Replaces says that containers are removed or made, so that it is refused on a project that the run does not own.
+	Replaces bool
 }
 
 // Mechanism is the best way to carry the kind out on a host with facts, or an error that wraps ErrUnsupported and

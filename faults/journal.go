@@ -43,6 +43,10 @@ type RunNote struct {
 	Host     string `json:"host"` // the engine endpoint
 	Attached bool   `json:"attached"`
 	Keep     bool   `json:"keep"`
+	// Owner is the run whose label the environment carries, where that is another one which handed it on, and OwnerDir its
+	// directory, absolute: whoever cleans up after the run removes that environment too.
+	Owner    string `json:"owner,omitempty"`
+	OwnerDir string `json:"owner_dir,omitempty"`
 }
 
 // Journal keeps what is active, on disk and at the agent before it happens, and the base value of each resource
@@ -53,6 +57,11 @@ type Journal interface {
 	Done(r Record) error
 	// Active lists the records that are wanted on a target, by its Key, in the order of Intend.
 	Active(key string) []Record
+	// Wanted lists the records that are wanted on any target, in the order of Intend.
+	Wanted() []Record
+	// Owed lists, oldest first, the records on any target whose undo is owed: those that are wanted, and those that are being
+	// undone.
+	Owed() []Record
 	// Base returns the base value of a resource; the first call reads it and journals it.
 	Base(container, resource string, read func() (json.RawMessage, error)) (json.RawMessage, error)
 	// Lock serialises changes to one target, by its Key; the caller runs the returned function to unlock.
@@ -171,6 +180,13 @@ func (s *State) Active(key string) []Record {
 		}
 	}
 	return out
+}
+
+// Wanted lists the wanted records on every target, in the order of Intend.
+func (s *State) Wanted() []Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.active)
 }
 
 // Owed lists every record whose undo is owed, oldest first.

@@ -23,6 +23,7 @@ type Entry struct {
 	Class    string  // why there is no verdict, in a word: "environment"
 	Reason   string  // the same in a sentence
 	Skipped  bool    // the run never began
+	Before   bool    // Record is of an earlier call, which this one did not make again
 	Dirty    string  // what could not be undone; empty where everything was
 }
 

@@ -180,6 +180,26 @@ func (r *Record) wallLength() (d time.Duration, ok bool) {
 	return to.Sub(from), err1 == nil && err2 == nil && !to.Before(from)
 }
 
+// originText says whose environment the run had: "fresh", or "reused from <run>, because …".
+func (r *Record) originText() string {
+	e := r.Run.Environment
+	text := "fresh"
+	if e.From != "" {
+		text = fmt.Sprintf("reused from %s, after %s", clean(e.From, 200), countOf(e.Uses, "run"))
+	}
+	if e.Why != "" {
+		text += ", because " + clean(e.Why, maxProse)
+	}
+	if len(e.Restarts) > 0 {
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(e.Restarts)) {
+			parts = append(parts, fmt.Sprintf("%s %d", clean(name, 80), e.Restarts[name]))
+		}
+		text += "; restarts before: " + strings.Join(parts, ", ")
+	}
+	return text
+}
+
 // offset is an instant relative to the origin: "+5.0 s"; digits is the number of decimals.
 func (r *Record) offset(at int64, digits int) string {
 	if at == 0 {

@@ -273,7 +273,7 @@ func TestAnyErrorTextFillsExactlyOneCell(t *testing.T) {
 		text := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.SampledFrom([]rune("ab|\\`<*_[ \n\x1b[31m@é"))), rapid.Custom(func(rt *rapid.T) string {
 			return string(rapid.SliceOf(rapid.Byte()).Draw(rt, "bytes"))
 		})).Draw(rt, "text")
-		r.History.Ops = []ledger.Op{{ID: 1, Workload: "w", Func: ledger.FuncProduce, Invoke: at(1), Complete: at(2), Outcome: ledger.Failed, Error: text}}
+		r.History.Ops = []ledger.Op{{ID: 1, Workload: "w", Func: ledger.FuncProduce, Invoke: at(1), Complete: at(2), Outcome: ledger.Unknown, Error: text}}
 		report := write(t, reports.Markdown, r)
 		_, report, _ = strings.Cut(report, "in a fault's window or recovery |\n")
 		lines := strings.SplitN(report, "\n", 3)

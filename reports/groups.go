@@ -23,9 +23,6 @@ type ErrorGroup struct {
 // maxGroups bounds the groups that reports show.
 const maxGroups = 5
 
-// timed reports whether an operation belongs to the traffic that rates and errors are counted of: final reads do not.
-func timed(o *ledger.Op) bool { return o.Func != ledger.FuncRead && o.Func != ledger.FuncEnd }
-
 // errorGroups returns the largest groups, and how many operations are in the others.
 func (r *Record) errorGroups() (groups []ErrorGroup, rest int) {
 	if r.History == nil {
@@ -37,9 +34,10 @@ func (r *Record) errorGroups() (groups []ErrorGroup, rest int) {
 	}
 	spans := r.errorSpans()
 	found := map[key]*ErrorGroup{}
+	traffic := r.Run.Traffic()
 	for i := range r.History.Ops {
 		o := &r.History.Ops[i]
-		if o.Outcome == ledger.OK || !timed(o) || o.Invoke < r.origin() {
+		if o.Served() || !traffic(o) || o.Invoke < r.origin() {
 			continue
 		}
 		text := o.Error

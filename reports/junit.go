@@ -41,7 +41,7 @@ func JUnitSuite(w io.Writer, entries []Entry) error {
 			suite.Skipped++
 		}
 		if r := e.Record; r != nil {
-			seconds += r.seconds()
+			seconds += r.spent().wall.Seconds()
 			if suite.Timestamp == "" || r.Run.Started != "" && r.Run.Started < suite.Timestamp {
 				suite.Timestamp = r.Run.Started
 			}
@@ -49,6 +49,9 @@ func JUnitSuite(w io.Writer, entries []Entry) error {
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.Time = seconds3(seconds)
+	if text := spentText(entries); text != "" && len(entries) > 1 {
+		suite.Properties = &junitProperties{[]junitProperty{{"time", text}}}
+	}
 	all := junitSuites{Name: suite.Name, Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Skipped: suite.Skipped, Time: suite.Time, Suites: []junitSuite{suite}}
 	text, err := xml.MarshalIndent(all, "", "  ")
 	if err != nil {
@@ -72,14 +75,16 @@ type junitSuites struct {
 }
 
 type junitSuite struct {
-	Name      string      `xml:"name,attr"`
-	Tests     int         `xml:"tests,attr"`
-	Failures  int         `xml:"failures,attr"`
-	Errors    int         `xml:"errors,attr"`
-	Skipped   int         `xml:"skipped,attr"`
-	Time      string      `xml:"time,attr"`
-	Timestamp string      `xml:"timestamp,attr,omitempty"` // RFC 3339
-	Cases     []junitCase `xml:"testcase"`
+	Name      string `xml:"name,attr"`
+	Tests     int    `xml:"tests,attr"`
+	Failures  int    `xml:"failures,attr"`
+	Errors    int    `xml:"errors,attr"`
+	Skipped   int    `xml:"skipped,attr"`
+	Time      string `xml:"time,attr"`
+	Timestamp string `xml:"timestamp,attr,omitempty"` // RFC 3339
+
+	Properties *junitProperties `xml:"properties"`
+	Cases      []junitCase      `xml:"testcase"`
 }
 
 type junitCase struct {
@@ -93,6 +98,10 @@ type junitCase struct {
 	Error      *junitProblem   `xml:"error"`
 	Skipped    *junitProblem   `xml:"skipped"`
 	Out        *junitText      `xml:"system-out"`
+}
+
+type junitProperties struct {
+	Properties []junitProperty `xml:"property"`
 }
 
 type junitProperty struct {
@@ -122,7 +131,8 @@ func (e *Entry) junitCase() junitCase {
 		c.Properties = append(c.Properties, junitProperty{"run", clean(r.shortDir(), 1000)})
 	}
 	if r := e.Record; r != nil {
-		c.Time = seconds3(r.seconds())
+		c.Time = seconds3(r.spent().wall.Seconds())
+		c.Properties = append(c.Properties, junitProperty{"waiting", seconds3(r.spent().waiting.Seconds())})
 		for _, f := range r.Run.Fallbacks {
 			c.Properties = append(c.Properties, junitProperty{"fallback", clean(f, 200)})
 		}

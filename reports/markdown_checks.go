@@ -3,6 +3,7 @@ package reports
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ func (d *doc) checks() {
 			counts.row(count(res.Counts[k]), prose(strings.ReplaceAll(k, "_", " ")))
 		}
 		d.table(counts)
+		if text := timesText(res.Times); text != "" {
+			d.para("Times: " + text + ".")
+		}
 		for _, f := range res.Findings {
 			d.printf("- **%s**: %s\n", f.Class, prose(f.Reason))
 		}
@@ -49,7 +53,19 @@ func (d *doc) checks() {
 			t.row(prose(m.Name), prose(string(m.Class)), fate, prose(cut(cmp.Or(m.Note, none), 160)))
 		}
 		d.table(t)
+		for _, a := range res.Attachments {
+			d.para(fmt.Sprintf("[%s](%s): %s.", prose(a.Name), a.Name, prose(a.What)))
+		}
 	}
+}
+
+// timesText are the statistics of a check, by name.
+func timesText(times map[string]int64) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(times)) {
+		parts = append(parts, prose(strings.ReplaceAll(k, "_", " "))+" "+length(times[k]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // expectations are the rules that the run was judged by, besides its checks.
@@ -59,8 +75,14 @@ func (d *doc) expectations() []string {
 	if rules.Availability != nil {
 		parts = append(parts, "at least "+percent(*rules.Availability)+" of operations succeed")
 	}
+	if rules.Descriptors != nil {
+		parts = append(parts, fmt.Sprintf("at most %d descriptors more in a container than before the faults", *rules.Descriptors))
+	}
 	if rules.MinRate != nil {
 		parts = append(parts, "at least "+rate(*rules.MinRate)+" ok/s inside each window")
+	}
+	for _, b := range rules.Budgets {
+		parts = append(parts, prose(b.String()))
 	}
 	if rules.ErrorsOnly {
 		parts = append(parts, "errors only in a fault's window or recovery")
@@ -143,10 +165,18 @@ func (d *doc) operations(ids []int64) {
 		}
 		return
 	}
-	t := newTable(">op", "by", "what", "key", "value", ">partition", ">offset", ">invoked", ">took", "outcome", "error")
-	for _, o := range ops[:min(len(ops), maxViolationOps)] {
-		t.row(fmt.Sprint(o.ID), fmt.Sprintf("%s/%d", prose(o.Workload), o.Process), prose(o.Func), code(o.Key, 60), valueCell(o),
-			position(int64(o.Partition)), position(o.Offset), d.r.offset(o.Invoke, 3), took(o), string(o.Outcome), code(o.Error, 160))
+	shown := ops[:min(len(ops), maxViolationOps)]
+	withData := slices.ContainsFunc(shown, func(o ledger.Op) bool { return o.Data != "" })
+	row := func(cells ...string) []string {
+		if !withData {
+			return slices.Delete(cells, 5, 6)
+		}
+		return cells
+	}
+	t := newTable(row(">op", "by", "what", "key", "value", "data", ">partition", ">offset", ">invoked", ">took", "outcome", "error")...)
+	for _, o := range shown {
+		t.row(row(fmt.Sprint(o.ID), fmt.Sprintf("%s/%d", prose(o.Workload), o.Process), prose(o.Func), code(o.Key, 60), valueCell(o), code(o.Data, 100),
+			position(int64(o.Partition)), position(o.Offset), d.r.offset(o.Invoke, 3), took(o), string(o.Outcome), code(o.Error, 160))...)
 	}
 	d.table(t)
 	if rest := len(ops) - maxViolationOps; rest > 0 {
@@ -154,12 +184,18 @@ func (d *doc) operations(ids []int64) {
 	}
 }
 
-// valueCell writes a value as its producer and sequence number, and a checksum that does not belong to it.
+// valueCell writes a value, of a log as its producer and sequence number, and a checksum that does not belong to it.
 func valueCell(o ledger.Op) string {
-	if o.Value == 0 {
+	log := slices.Contains([]string{ledger.FuncProduce, ledger.FuncPoll, ledger.FuncRead}, o.Func)
+	text := fmt.Sprint(o.Value)
+	switch {
+	case o.Value == 0 && o.Sum == 0:
 		return none
+	case o.Value == 0:
+		text = "unknown"
+	case log || o.Value>>32 > 0:
+		text = fmt.Sprintf("%d:%d", o.Value>>32, o.Value&(1<<32-1))
 	}
-	text := fmt.Sprintf("%d:%d", o.Value>>32, o.Value&(1<<32-1))
 	if o.Sum != 0 {
 		text += fmt.Sprintf(" (body %08x)", o.Sum)
 	}

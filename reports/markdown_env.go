@@ -29,7 +29,7 @@ func (d *doc) environment() {
 	if run.Attached {
 		d.printf("- Attached to the running project %s: nothing was created or removed in it\n", code(run.Project, 100))
 	} else if run.Project != "" {
-		d.printf("- Project %s, made for this run and removed after it\n", code(run.Project, 100))
+		d.printf("- Project %s, environment: %s\n", code(run.Project, 100), prose(d.r.originText()))
 	}
 	for _, c := range run.Isolation {
 		d.printf("- Isolation: %s\n", prose(c))
@@ -104,7 +104,6 @@ func fileNotes() [][2]string {
 		{"run.json", "what the run was, and the rules it is judged by"},
 		{"journal.jsonl", "every fault and what undoes it"},
 		{"ledger.sqlite", "every operation, fault, witness and event"},
-		{"events.jsonl", "the engine's events"},
 		{"events.jsonl", "what the engine, the agent and the clients told, one line each"},
 		{"judgement.json", "the verdict with every check and window"},
 		{"report.json", "this report for machines"},

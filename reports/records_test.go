@@ -181,7 +181,7 @@ func degraded(t *testing.T) *reports.Record {
 			},
 			Gates: []ledger.Gate{{At: at(13.4), Name: "metadata"}, {At: at(14.4), Name: "metadata", Held: true}},
 		},
-		Files: []string{"commands/", "journal.jsonl", "judgement.json", "ledger.sqlite", "logs/", "metrics/", "plan.txt", "run.json", "scenario.toml"},
+		Files: []string{"commands/", "events.jsonl", "journal.jsonl", "judgement.json", "ledger.sqlite", "logs/", "metrics/", "plan.txt", "run.json", "scenario.toml"},
 	}
 	r.Metrics = map[string]json.RawMessage{
 		"after": json.RawMessage(`[{"service":"consumer","number":1,"time":30},{"service":"kafka","number":1,"running":true,"time":30,"cpu_ns":9100000000,` +

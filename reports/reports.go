@@ -25,10 +25,13 @@ type Format struct {
 	Write Writer
 }
 
+// FileVerdict is the file of a run directory that says in a line how the run ended: "PASS degraded".
+const FileVerdict = "verdict"
+
 // Formats lists every format in the order in which a run writes them.
 func Formats() []Format {
 	return []Format{
-		{Name: "verdict", File: "verdict", Write: Verdict},
+		{Name: "verdict", File: FileVerdict, Write: Verdict},
 		{Name: "json", File: "report.json", Write: JSON},
 		{Name: "junit", File: "junit.xml", Write: JUnit},
 		{Name: "markdown", File: "report.md", Write: Markdown},

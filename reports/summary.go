@@ -11,13 +11,16 @@ import (
 	"github.com/discompose/discompose/oracle"
 )
 
-// Summary writes a table over several runs, one row each in the given order, a line that counts them, and, for each
-// scenario that ran several times, one with the share of runs that failed. The table is Markdown that reads well on a
-// terminal.
+// Summary writes a table over several runs, one row each in the given order, a line that counts them, for each scenario that
+// ran several times one with the share of runs that failed, and one with the time that all of them took. The table is
+// Markdown that reads well on a terminal.
 func Summary(w io.Writer, entries []Entry) error {
 	text := summaryTable(entries, func(s string) string { return s }, (*Record).shortDir) + "\n" + counted(entries) + "\n"
 	for _, s := range seriesOf(entries) {
 		text += s.text() + "\n"
+	}
+	if spent := spentText(entries); spent != "" {
+		text += spent + "\n"
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write summary: %w", err)
@@ -41,6 +44,9 @@ func summaryHead(entries []Entry, folder string) string {
 	lines := ""
 	for _, s := range seriesOf(entries) {
 		lines += "- " + prose(s.text()) + "\n"
+	}
+	if spent := spentText(entries); spent != "" {
+		lines += "- " + prose(spent) + "\n"
 	}
 	if lines != "" {
 		text += "\n" + lines
@@ -83,7 +89,7 @@ func summaryDetails(entries []Entry) string {
 
 // summaryTable is the table of the runs; foreign writes a text from elsewhere, and dir the run directory of a record.
 func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record) string) string {
-	head := []string{"scenario", "verdict", "class", ">available", ">recovery", "mutants", ">violations", ">took", "run"}
+	head := []string{"scenario", "verdict", "class", ">available", ">recovery", "mutants", ">violations", ">took", ">waiting", "run"}
 	seeds := slices.ContainsFunc(entries, func(e Entry) bool { return e.seeded() })
 	if seeds {
 		head = slices.Insert(head, 1, ">seed")
@@ -93,7 +99,7 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 	for i := range entries {
 		e := &entries[i]
 		class := e.class()
-		cells := slices.Repeat([]string{none}, 6)
+		cells := slices.Repeat([]string{none}, 7)
 		if r := e.Record; r != nil {
 			for _, f := range r.Run.Fallbacks {
 				class += ", " + clean(f, 60)
@@ -105,7 +111,7 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 			}
 			cells = []string{
 				availabilityCell(j.Overall), r.recoveryCell(), fmt.Sprintf("%d of %d", j.Convicted, j.Tried), count(total),
-				fmt.Sprintf("%.0f s", r.seconds()), none,
+				round(r.spent().wall), round(r.spent().waiting), none,
 			}
 		}
 		if r, ok := e.dir(); ok {
@@ -113,6 +119,9 @@ func summaryTable(entries []Entry, foreign func(string) string, dir func(*Record
 		}
 		if e.Dirty != "" {
 			class += ", left dirty"
+		}
+		if e.Before {
+			class += ", before"
 		}
 		row := []string{foreign(clean(e.Scenario, 60))}
 		if seeds {

@@ -69,6 +69,9 @@ func (o TextOptions) Write(w io.Writer, r *Record) error {
 	for _, p := range r.Problems {
 		line("note", clean(strings.ReplaceAll(p, "`", ""), maxProse))
 	}
+	if r.Run.Environment.Why != "" {
+		line("environ.", r.originText())
+	}
 	line("seed", fmt.Sprint(r.Run.Seed))
 	fmt.Fprintf(&b, "  %-9s %s\n", "report", filepath.Join(r.Dir, "report.md")) // in one piece, to be clicked or copied
 	if _, err := io.WriteString(w, b.String()); err != nil {

@@ -62,8 +62,9 @@ func (r *Record) timelineEnd() int64 {
 	if end > r.Run.Base {
 		return end
 	}
+	traffic := r.Run.Traffic()
 	for i := range r.History.Ops {
-		if o := &r.History.Ops[i]; timed(o) {
+		if o := &r.History.Ops[i]; traffic(o) {
 			end = max(end, o.Complete, o.Invoke)
 		}
 	}
@@ -122,9 +123,10 @@ func (d *drawing) traffic() {
 	}
 	type series struct{ ok, bad []int }
 	all := map[key]*series{}
+	counts := d.r.Run.Traffic()
 	for i := range d.r.History.Ops {
 		o := &d.r.History.Ops[i]
-		if !timed(o) {
+		if !counts(o) {
 			continue
 		}
 		c, ok := d.column(cmp.Or(o.Complete, o.Invoke))
@@ -140,7 +142,7 @@ func (d *drawing) traffic() {
 			s = &series{ok: make([]int, d.columns), bad: make([]int, d.columns)}
 			all[k] = s
 		}
-		if o.Outcome == ledger.OK {
+		if o.Served() {
 			s.ok[c]++
 			continue
 		}

@@ -14,11 +14,19 @@ import (
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/scenarios"
 	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/program"
 )
 
-// clientConn is one client container and what it runs.
+// caller is the stream to a client container, or a client in this process.
+type caller interface {
+	Call(ctx context.Context, op string, args, out any) error
+	Close() error
+}
+
+// clientConn is one client container, or a client in this process, and what it runs.
 type clientConn struct {
-	conn      *agent.Conn
+	conn      caller
+	local     bool // in this process: it runs the user's own program
 	name      string
 	workloads []workload.Config
 	probes    []workload.ProbeConfig
@@ -71,6 +79,9 @@ func (r *run) startFleet(ctx context.Context, image string) (*fleet, error) {
 
 // startClient starts one client container and tells it what to run.
 func (r *run) startClient(ctx context.Context, c *clientConn, image string, networks []string) error {
+	if c.local {
+		return r.startLocal(ctx, c)
+	}
 	conn, _, err := agent.StartClient(ctx, r.engine.Docker(), agent.ClientOptions{
 		Image: image, Name: r.info.Project + "-discompose-" + c.name, Run: r.info.ID, Project: r.info.Project, Networks: networks,
 		Labels:  map[string]string{agent.LabelClient: c.who()},
@@ -97,6 +108,9 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 			return nil, fmt.Errorf("encode options of workload %s: %w", name, err)
 		}
 		first, containers := 0, max(w.Containers, 1)
+		if w.Driver == program.Name {
+			containers = 1
+		}
 		for i := range containers {
 			clients := w.Clients / containers
 			if i < w.Clients%containers {
@@ -106,7 +120,7 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 				continue
 			}
 			cfg := workload.Config{
-				Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first,
+				Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first, Processes: w.Clients,
 				Rate: w.Rate * float64(clients) / float64(w.Clients), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options,
 			}
 			first += clients
@@ -114,7 +128,7 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 			if containers > 1 {
 				label = fmt.Sprintf("%s-%d", name, i+1)
 			}
-			out = append(out, &clientConn{name: label, workloads: []workload.Config{cfg}})
+			out = append(out, &clientConn{name: label, local: w.Driver == program.Name, workloads: []workload.Config{cfg}})
 		}
 	}
 	probes := &clientConn{name: "probes"}
@@ -145,7 +159,7 @@ func (r *run) clientEvent(c *clientConn, e agent.Event) {
 			r.o.Log.Error("decode operations", "client", c.name, "err", err)
 			return
 		}
-		r.ingest(ops)
+		r.ingest(ops, false)
 	case workload.EventNote:
 		var text string
 		if err := json.Unmarshal(e.Data, &text); err != nil {
@@ -157,9 +171,10 @@ func (r *run) clientEvent(c *clientConn, e agent.Event) {
 	}
 }
 
-// ingest takes operations from any source into the ledger, the tracker and the positions.
-func (r *run) ingest(ops []ledger.Op) {
-	r.polled.add(ops)
+// ingest takes operations from any source into the ledger, the tracker and the positions. followed says that they are what a
+// service printed, whose consumers go on when the workload has ended; a driver's own have ended with it.
+func (r *run) ingest(ops []ledger.Op, followed bool) {
+	r.polled.add(ops, followed)
 	if err := r.store.Append(ops); err != nil {
 		r.o.Log.Error("append operations", "err", err)
 		return
@@ -198,7 +213,7 @@ func (f *fleet) start(ctx context.Context) error {
 			continue
 		}
 		f.local.Go(func() {
-			workload.RunProbe(lctx, probeConfig(name, p), eval, f.r.clock.now, f.r.ingest)
+			workload.RunProbe(lctx, probeConfig(name, p), eval, f.r.clock.now, func(ops []ledger.Op) { f.r.ingest(ops, false) })
 		})
 	}
 	for _, c := range f.clients {
@@ -219,12 +234,20 @@ func (f *fleet) final(ctx context.Context) error {
 	return f.eachWorkload(ctx, workload.OpFinal)
 }
 
+// clean takes away what the workloads have put into the system. A workload whose driver cannot is an error.
+func (f *fleet) clean(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	return f.eachWorkload(ctx, workload.OpClean)
+}
+
 func (f *fleet) eachWorkload(ctx context.Context, op string) error {
 	var errs []error
 	done := map[string]bool{}
 	for _, c := range f.clients {
 		for _, w := range c.workloads {
-			if op == workload.OpFinal && done[w.Name] {
+			if op != workload.OpStop && done[w.Name] {
 				continue
 			}
 			done[w.Name] = true
@@ -237,7 +260,13 @@ func (f *fleet) eachWorkload(ctx context.Context, op string) error {
 }
 
 // close ends the clients' streams: their containers leave.
-func (f *fleet) close() {
+func (f *fleet) close() { f.leave(func(*clientConn) bool { return true }) }
+
+// rest ends what still sends operations after the final reads. Clients with workloads stay: they can clean.
+func (f *fleet) rest() { f.leave(func(c *clientConn) bool { return len(c.workloads) == 0 }) }
+
+// leave ends the runner's own probes, and the streams of some of the clients.
+func (f *fleet) leave(who func(*clientConn) bool) {
 	if f == nil {
 		return
 	}
@@ -245,12 +274,15 @@ func (f *fleet) close() {
 		f.stop()
 		f.local.Wait()
 	}
-	for _, c := range f.clients {
+	f.clients = slices.DeleteFunc(f.clients, func(c *clientConn) bool {
+		if !who(c) {
+			return false
+		}
 		if err := c.conn.Close(); err != nil {
 			f.r.o.Log.Debug("close client", "client", c.name, "err", err)
 		}
-	}
-	f.clients = nil
+		return true
+	})
 }
 
 // followed is a service whose output is read into the ledger: it carries the label io.discompose.ops=<workload>.
@@ -269,7 +301,7 @@ func (r *run) followOps(ctx context.Context, services []compose.Service) {
 				for i := range ops {
 					ops[i].Workload = name
 				}
-				r.ingest(ops)
+				r.ingest(ops, true)
 			})
 			if err != nil && ctx.Err() == nil {
 				r.say(Event{Kind: EventWarn, Text: fmt.Sprintf("read the output of %s: %v", s.Name, err)})
@@ -278,14 +310,14 @@ func (r *run) followOps(ctx context.Context, services []compose.Service) {
 	}
 }
 
-// positions follows how far each partition was read by group consumers, and where the final read ended.
+// positions follows how far each partition was read by the consumers whose output is followed, and where the final read found its last record.
 type positions struct {
 	mu     sync.Mutex
 	polled map[string]map[int32]int64 // workload → partition → next offset
 	ends   map[string]map[int32]int64
 }
 
-func (p *positions) add(ops []ledger.Op) {
+func (p *positions) add(ops []ledger.Op, followed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.polled == nil {
@@ -294,10 +326,10 @@ func (p *positions) add(ops []ledger.Op) {
 	for i := range ops {
 		switch o := &ops[i]; {
 		case o.Outcome != ledger.OK:
-		case o.Func == ledger.FuncPoll:
+		case o.Func == ledger.FuncPoll && followed:
 			raise(p.polled, o.Workload, o.Partition, o.Offset+1)
-		case o.Func == ledger.FuncEnd:
-			raise(p.ends, o.Workload, o.Partition, o.Offset)
+		case o.Func == ledger.FuncRead: // not the end: behind the last record there may be marks of transactions, which nobody is handed
+			raise(p.ends, o.Workload, o.Partition, o.Offset+1)
 		}
 	}
 }
@@ -309,7 +341,7 @@ func raise(m map[string]map[int32]int64, workload string, partition int32, offse
 	m[workload][partition] = max(m[workload][partition], offset)
 }
 
-// behind lists the partitions in which the group consumers of a workload, where there are any, have not come to the end,
+// behind lists the partitions in which the followed consumers of a workload, where there are any, have not come to the end,
 // sorted.
 func (p *positions) behind() []string {
 	p.mu.Lock()

@@ -67,7 +67,11 @@ func firstLine(s string) string {
 // save makes everything that was recorded durable: logs before teardown, the ledger before it is judged.
 func (r *run) save(ctx context.Context) error {
 	r.keepLinks(ctx) // while the clients' namespaces are there
-	r.fleet.close()
+	if r.o.Lend != nil && !r.early {
+		r.fleet.rest()
+	} else {
+		r.fleet.close()
+	}
 	var errs []error
 	if r.env != nil {
 		if err := r.env.SaveLogs(ctx, r.dir.Path); err != nil {
@@ -91,6 +95,9 @@ func JudgeRun(ctx context.Context, dir string, store *ledger.Store) (oracle.Judg
 	if err != nil {
 		return oracle.Judgement{}, err
 	}
+	if info.Injected {
+		return oracle.Judgement{}, fmt.Errorf("judge %s: %w", dir, ErrInjected)
+	}
 	if len(info.Rules) == 0 || string(info.Rules) == "null" {
 		return oracle.Judgement{}, fmt.Errorf("judge %s: %w", dir, ErrNoPlan)
 	}
@@ -109,7 +116,19 @@ func JudgeRun(ctx context.Context, dir string, store *ledger.Store) (oracle.Judg
 		return oracle.Judgement{}, err
 	}
 	j := oracle.Judge(ctx, history, rules)
-	return j, errors.Join(keepResults(ctx, store, j), writeJudgement(dir, j))
+	return j, errors.Join(keepResults(ctx, store, j), writeAttachments(dir, j), writeJudgement(dir, j))
+}
+
+// writeAttachments writes what checkers made for people beside the judgement.
+func writeAttachments(dir string, j oracle.Judgement) error {
+	for _, r := range j.Results {
+		for _, a := range r.Attachments {
+			if err := os.WriteFile(filepath.Join(dir, filepath.Base(a.Name)), a.Body, 0o644); err != nil {
+				return fmt.Errorf("write attachment of the %s check: %w", r.Check, err)
+			}
+		}
+	}
+	return nil
 }
 
 // keepResults writes what the checkers found into the ledger's own tables, instead of what an earlier judgement wrote.
@@ -163,32 +182,58 @@ func WriteReports(ctx context.Context, dir string) error {
 	return reports.WriteAll(dir, record)
 }
 
-// teardown removes everything that the run made. Its error says what is left.
-func (r *run) teardown(ctx context.Context) error {
+// teardown removes everything that the run made; with lend it leaves the environment to another run, if that can be done.
+// Its error says what is left.
+func (r *run) teardown(ctx context.Context, lend bool) error {
 	ctx, cancel := context.WithTimeout(ctx, teardownBudget)
 	defer cancel()
 	r.phase("down")
-	r.fleet.close()
+	if !lend {
+		r.fleet.close()
+	}
+	var failed error
 	if r.env != nil && r.plan != nil {
-		if err := r.steps(ctx, r.o.Scenario.Teardown, "teardown"); err != nil {
-			r.say(Event{Kind: EventWarn, Text: err.Error()})
+		if failed = r.steps(ctx, r.o.Scenario.Teardown, "teardown"); failed != nil {
+			r.say(Event{Kind: EventWarn, Text: failed.Error()})
 		}
 	}
 	if r.stopBack != nil {
 		r.stopBack()
 	}
+	if lend {
+		r.background.Wait() // what is stopped from here on is no event of the run
+		if err := errors.Join(failed, r.lend(ctx)); err != nil {
+			r.lent, r.whyNot = nil, fmt.Sprintf("that of %s cannot be used again: %v", filepath.Base(r.dir.Path), err)
+			r.say(Event{Kind: EventWarn, Text: "environment: taken down, because " + r.whyNot})
+		}
+		r.fleet.close()
+	}
 	dirty := r.remove(ctx)
 	r.background.Wait()
+	r.endPhases()
 	r.closeFiles()
-	if dirty == nil {
+	if dirty == nil && r.lent == nil {
 		dirty = unregister(r.dir.ID)
 	}
 	return dirty
 }
 
+// endPhases writes run.json once more, with the phases to their end. The verdict and the reports stand without it.
+func (r *run) endPhases() {
+	if r.info.ID == "" { // it has not begun
+		return
+	}
+	if n := len(r.info.Phases); n > 0 && r.info.Phases[n-1].To == 0 {
+		r.info.Phases[n-1].To = r.clock.now()
+	}
+	if err := ledger.WriteRun(r.dir.Path, r.info); err != nil {
+		r.say(Event{Kind: EventWarn, Text: err.Error()})
+	}
+}
+
 // remove takes the environment, the clients and the agent away.
 func (r *run) remove(ctx context.Context) error {
-	if r.engine == nil {
+	if r.engine == nil || r.lent != nil {
 		return nil
 	}
 	var errs []error
@@ -207,14 +252,24 @@ func (r *run) remove(ctx context.Context) error {
 		errs = append(errs, awaitAgent(ctx, r.engine.Docker(), r.info.ID))
 	}
 	if !r.o.Keep {
-		if err := compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, r.sweep(ctx))
 		if r.early {
-			errs = append(errs, sleep(ctx, stragglers), compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID))
+			errs = append(errs, sleep(ctx, stragglers), r.sweep(ctx))
 		}
 	}
+	if r.taken != nil && errors.Join(errs...) == nil {
+		errs = append(errs, r.taken.remove(ctx))
+	}
 	return errors.Join(errs...)
+}
+
+// sweep removes what carries the run's label, and that of the run whose environment it used.
+func (r *run) sweep(ctx context.Context) error {
+	err := compose.RemoveRun(ctx, r.engine.Docker(), r.info.ID)
+	if r.taken != nil {
+		err = errors.Join(err, compose.RemoveRun(ctx, r.engine.Docker(), r.taken.owner.ID))
+	}
+	return err
 }
 
 // closeFiles gives back what the run holds open. A failure here leaves nothing behind on the engine, so it is only told.
@@ -226,10 +281,12 @@ func (r *run) closeFiles() {
 	if r.file != nil {
 		errs = append(errs, r.file.Close())
 	}
-	if r.engine != nil {
-		errs = append(errs, r.engine.Close())
+	if r.lent == nil { // who has the environment keeps the way to it, and the lock on it
+		if r.engine != nil {
+			errs = append(errs, r.engine.Close())
+		}
+		errs = append(errs, r.dir.Close())
 	}
-	errs = append(errs, r.dir.Close())
 	if err := errors.Join(errs...); err != nil {
 		r.say(Event{Kind: EventWarn, Text: err.Error()})
 	}

@@ -17,6 +17,8 @@ type fakeFault struct {
 	prepare, apply, revert func(on faults.Target) error
 	confirm                func(on faults.Target, active bool) error
 	settled                func() bool
+	ready                  func(on faults.Target) bool // what settled is for one target
+	finished               func() bool                 // not nil: it has an end of its own
 	down                   time.Duration
 }
 
@@ -48,8 +50,14 @@ func (f *fakeFault) Confirm(_ context.Context, _ faults.Env, r faults.Record, ac
 	return faults.Witness{What: "fake", Note: "seen"}, nil
 }
 
-func (f *fakeFault) Settled(context.Context, faults.Env, faults.Record) (bool, error) {
-	return f.settled == nil || f.settled(), nil
+func (f *fakeFault) Settled(_ context.Context, _ faults.Env, r faults.Record) (bool, error) {
+	return (f.settled == nil || f.settled()) && (f.ready == nil || f.ready(r.On)), nil
+}
+
+func (f *fakeFault) Finite() bool { return f.finished != nil }
+
+func (f *fakeFault) Finished(context.Context, faults.Env, faults.Record) (bool, error) {
+	return f.finished(), nil
 }
 
 func call(f func(faults.Target) error, on faults.Target) error {

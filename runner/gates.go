@@ -13,8 +13,11 @@ import (
 	"github.com/discompose/discompose/scenarios"
 )
 
-// gateEvery is how long a nemesis waits between two evaluations of its gates.
+// gateEvery is the time between two evaluations of gates.
 const gateEvery = 250 * time.Millisecond
+
+// gateQuiet is how long gates may keep something waiting before people are told: a probe's next evaluation takes its time.
+const gateQuiet = 2 * time.Second
 
 // queryBudget bounds one command that a gate or a fault's query runs in a service.
 const queryBudget = 15 * time.Second
@@ -27,6 +30,8 @@ type activity struct {
 	last int64 // when the last one ended, host clock, ns; 0: none did
 }
 
+// begin and end enclose what is under way: a fault on its targets, but not a rolling one while it waits for its gates, for
+// its next step, or its end, comes only after those.
 func (a *activity) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -51,39 +56,53 @@ func (a *activity) since(at int64) (quiet int64, never bool) {
 	return a.last, !a.any
 }
 
-// gatekeeper evaluates the gates of one lane between two of its faults.
+// gatekeeper evaluates gates before the next fault of a lane, or the next target of a rolling fault.
 type gatekeeper struct {
-	lane
-	from int64            // end of the fault before, or start of the timeline: what was invoked before it proves nothing
-	next string           // id of the fault that waits
-	seen map[string]int64 // gate → the evaluation that was recorded last
+	*nemesis
+	gates  []scenarios.Gate
+	within time.Duration
+	from   int64            // end of what was before, or start of the timeline: what was invoked before it proves nothing
+	until  int64            // after which nobody waits any more, host clock, ns; 0: within says it
+	next   string           // what waits: "nemesis-2"
+	ended  func() string    // what it means that they do not hold after a fault, with what follows in the sentence
+	seen   map[string]int64 // gate → the evaluation that was recorded last
 }
 
-// open waits until every gate holds at the same time, and reports whether the next fault may start. It may not where the
-// gates do not hold within their time of the end of the last fault; that ends the nemesis and is the judge's to weigh.
-// While a fault of another lane or of the fixed timeline is active, that time does not run.
-func (l lane) open(ctx context.Context, from int64, next string) (bool, error) {
-	if len(l.gates) == 0 {
-		return true, nil
+// opening is how a wait for gates ended.
+type opening int
+
+const (
+	cutShort opening = iota // by the end of the run, or of the nemesis' time
+	opened                  // all gates held at the same time
+	stayed                  // they did not in time, which the judge is told
+)
+
+// wait waits until every gate holds at the same time. They may take their time, counted from the end of the last fault:
+// while another fault is active, it does not run.
+func (g *gatekeeper) wait(ctx context.Context) (opening, error) {
+	if len(g.gates) == 0 {
+		return opened, nil
 	}
-	g := &gatekeeper{lane: l, from: from, next: next, seen: map[string]int64{}}
+	g.seen = map[string]int64{}
+	began := g.r.clock.now()
 	for {
 		missing, err := g.evaluate(ctx)
-		now := l.r.clock.now()
-		switch quiet, never := l.activity.since(now); {
+		now := g.r.clock.now()
+		switch quiet, never := g.activity.since(now); {
 		case err != nil || ctx.Err() != nil:
-			return false, err
+			return cutShort, err
 		case len(missing) == 0:
-			return true, nil
-		case l.limit > 0 && time.Duration(now-l.base) >= l.limit:
-			return false, nil // recovery waits for the same
-		case now > max(from, quiet)+int64(l.within):
-			l.stop()
-			return false, g.shut(missing, never)
+			return opened, nil
+		case g.until > 0 && now >= g.until:
+			return cutShort, nil // recovery waits for the same
+		case now > max(g.from, quiet)+int64(g.within):
+			return stayed, g.shut(missing, never)
 		}
-		l.r.say(Event{Kind: EventProgress, Text: fmt.Sprintf("%s waits: %s", next, strings.Join(missing, "; "))})
+		if now-began >= int64(gateQuiet) {
+			g.r.say(Event{Kind: EventProgress, Text: fmt.Sprintf("%s waits: %s", g.next, strings.Join(missing, "; "))})
+		}
 		if sleep(ctx, gateEvery) != nil {
-			return false, nil //nolint:nilerr // the cause is told by who ended it
+			return cutShort, nil //nolint:nilerr // the cause is told by who ended it
 		}
 	}
 }
@@ -152,7 +171,7 @@ func (g *gatekeeper) query(ctx context.Context, q scenarios.GateQuery) (at int64
 	return g.r.clock.now(), why
 }
 
-// shut ends the nemesis: after a fault, the system did not come back; before the first, the gate proves nothing.
+// shut tells that the gates did not hold: after a fault, the system did not come back; before the first, they prove nothing.
 func (g *gatekeeper) shut(missing []string, never bool) error {
 	for _, gate := range g.gates {
 		if name := gateName(gate); g.seen[name] == 0 {
@@ -161,7 +180,7 @@ func (g *gatekeeper) shut(missing []string, never bool) error {
 			}
 		}
 	}
-	class, text := oracle.Hang, fmt.Sprintf("the nemesis ended before %s: within %s of the last fault, ", g.next, g.within)
+	class, text := oracle.Hang, fmt.Sprintf("%s, ", g.ended())
 	if never {
 		class, text = oracle.NoSteadyState, fmt.Sprintf("the nemesis did not begin: within %s, ", g.within)
 	}

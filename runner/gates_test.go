@@ -259,3 +259,32 @@ func TestAnInterruptEndsTheWaitForAGate(t *testing.T) {
 		}
 	})
 }
+
+// TestAShortWaitForAGateIsNotTold: the next evaluation of a probe takes its time, which is nobody's concern.
+func TestAShortWaitForAGateIsNotTold(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		up   int64 // ms from which on the probe holds again
+		told bool
+	}{{"a short one", 4500, false}, {"a long one", 6000, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			perform(t, func(t *testing.T, s *stage) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var said []string
+				s.r.o.Observe = func(e Event) {
+					if e.Kind == EventProgress {
+						said = append(said, e.Text)
+					}
+				}
+				s.probing(ctx, func(ms int64) bool { return ms < 3000 || ms >= c.up })
+				if err := s.gated(page(), s.drawnIn(1, time.Second, time.Second)...); err != nil {
+					t.Fatal(err)
+				}
+				if (len(said) > 0) != c.told || c.told && said[0] != "1.2 waits: gate probe.page: refused" {
+					t.Errorf("told: %q", said)
+				}
+			})
+		})
+	}
+}

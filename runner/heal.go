@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -64,7 +65,7 @@ func Heal(ctx context.Context, dir string, o HealOptions) error {
 		return fmt.Errorf("heal %s: %w: it was made on %s, this is %s (set DOCKER_HOST or the context to it)", d.Path, ErrOtherEngine, note.Host, eng.Endpoint())
 	}
 	docker := eng.Docker()
-	if err := awaitAgent(ctx, docker, d.ID); err != nil {
+	if err := awaitGone(ctx, docker, func() ([]container.Summary, error) { return holdersOf(ctx, docker, d.ID) }); err != nil {
 		return err
 	}
 	if err := healOwed(ctx, docker, d, state, o); err != nil {
@@ -74,11 +75,30 @@ func Heal(ctx context.Context, dir string, o HealOptions) error {
 		o.Say(fmt.Sprintf("%s was started with --keep: its environment stays (discompose heal %s removes it)", d.Path, d.Path))
 		return unregister(d.ID)
 	}
-	if err := compose.RemoveRun(ctx, docker, d.ID); err != nil {
+	if err := errors.Join(compose.RemoveRun(ctx, docker, d.ID), removeOwner(ctx, docker, note)); err != nil {
 		return fmt.Errorf("heal %s: %w", d.Path, err)
 	}
 	o.Say(d.Path + ": nothing left")
 	return unregister(d.ID)
+}
+
+// removeOwner removes the environment that a run has used and another one had started, unless the process that has it is
+// alive: then another run may be using it by now.
+func removeOwner(ctx context.Context, docker *client.Client, note faults.RunNote) error {
+	if note.Owner == "" {
+		return nil
+	}
+	d, err := OpenDir(note.OwnerDir)
+	switch {
+	case errors.Is(err, ErrAlive):
+		return nil
+	case errors.Is(err, fs.ErrNotExist): // its label is enough
+	case err != nil:
+		return err
+	default:
+		defer d.Close() //nolint:errcheck // the lock goes with the process
+	}
+	return errors.Join(compose.RemoveRun(ctx, docker, note.Owner), unregister(note.Owner))
 }
 
 func healOwed(ctx context.Context, docker *client.Client, d *Dir, state *faults.State, o HealOptions) error {
@@ -161,10 +181,15 @@ func sendJournal(ctx context.Context, dir string, s *session) error {
 
 // awaitAgent waits until the agent of a run that lost its runner has healed and left, and removes it if it does not.
 func awaitAgent(ctx context.Context, docker *client.Client, run string) error {
+	return awaitGone(ctx, docker, func() ([]container.Summary, error) { return agentsOf(ctx, docker, run) })
+}
+
+// awaitGone waits until none of some agents is there any more, and removes those that do not leave.
+func awaitGone(ctx context.Context, docker *client.Client, agents func() ([]container.Summary, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*agentLeaves)
 	defer cancel()
 	for began := time.Now(); ; {
-		list, err := agentsOf(ctx, docker, run)
+		list, err := agents()
 		if err != nil {
 			return err
 		}
@@ -179,15 +204,30 @@ func awaitAgent(ctx context.Context, docker *client.Client, run string) error {
 				}
 			}
 		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := sleep(ctx, lookForAgent); err != nil {
 			return fmt.Errorf("wait until the agent has left: %w", err)
 		}
 	}
 }
 
+// lookForAgent is the time between two looks for agents that are leaving.
+const lookForAgent = 50 * time.Millisecond
+
+// agentsOf lists a run's own agents.
 func agentsOf(ctx context.Context, docker *client.Client, run string) ([]container.Summary, error) {
+	return agentsWith(ctx, docker, LabelRun+"="+run)
+}
+
+// holdersOf lists the agents that answer for what carries a run's label: its own, and those of runs that use its environment.
+func holdersOf(ctx context.Context, docker *client.Client, run string) ([]container.Summary, error) {
+	own, err := agentsOf(ctx, docker, run)
+	others, oerr := agentsWith(ctx, docker, labelOwner+"="+run)
+	return append(own, others...), errors.Join(err, oerr)
+}
+
+func agentsWith(ctx context.Context, docker *client.Client, label string) ([]container.Summary, error) {
 	list, err := docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", LabelRun+"="+run), filters.Arg("label", agent.LabelRole+"="+agent.RoleAgent))})
+		filters.Arg("label", label), filters.Arg("label", agent.LabelRole+"="+agent.RoleAgent))})
 	if err != nil {
 		return nil, fmt.Errorf("list agents: %w", err)
 	}
@@ -201,11 +241,30 @@ func HealStale(ctx context.Context, o HealOptions) error {
 	if err != nil {
 		return err
 	}
+	ids := sortedKeys(open)
+	// A run that uses another's environment goes first: its faults are undone while what they are on is there.
+	slices.SortStableFunc(ids, func(a, b string) int { return compareBool(uses(open[b]), uses(open[a])) })
 	var errs []error
-	for _, id := range sortedKeys(open) {
+	for _, id := range ids {
 		errs = append(errs, healRegistered(ctx, id, open[id], o))
 	}
 	return errors.Join(errs...)
+}
+
+// uses reports whether the run in dir uses the environment of another.
+func uses(dir string) bool {
+	state, err := ReadJournal(dir)
+	return err == nil && state.Note().Owner != ""
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 func healRegistered(ctx context.Context, id, dir string, o HealOptions) error {
@@ -308,8 +367,11 @@ func runsOnEngine(ctx context.Context, docker *client.Client) (map[string]bool, 
 	byLabel := filters.NewArgs(filters.Arg("label", LabelRun))
 	ids := map[string]bool{}
 	found := func(labels map[string]string, runs bool) {
-		id := labels[LabelRun]
-		ids[id] = ids[id] || runs
+		for _, id := range []string{labels[LabelRun], labels[labelOwner]} {
+			if id != "" {
+				ids[id] = ids[id] || runs
+			}
+		}
 	}
 	containers, err := docker.ContainerList(ctx, container.ListOptions{All: true, Filters: byLabel})
 	if err != nil {

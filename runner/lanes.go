@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -52,4 +53,19 @@ func (l lane) run(ctx, starting context.Context, all []Injection) error {
 		from = l.r.clock.now()
 	}
 	return nil
+}
+
+// open waits for the gates, and reports whether the next fault may start. Where they do not hold in time the nemesis ends.
+func (l lane) open(ctx context.Context, from int64, next string) (bool, error) {
+	g := gatekeeper{nemesis: l.nemesis, gates: l.gates, within: l.schedule.within, from: from, next: next, ended: func() string {
+		return fmt.Sprintf("the nemesis ended before %s: within %s of the last fault", next, l.schedule.within)
+	}}
+	if l.limit > 0 {
+		g.until = l.base + int64(l.limit)
+	}
+	how, err := g.wait(ctx)
+	if how == stayed {
+		l.stop()
+	}
+	return how == opened, err
 }

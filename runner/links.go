@@ -244,7 +244,7 @@ func (r *run) route(ctx context.Context) error {
 	if r.host == nil || !r.host.facts.Can(faults.CapPackets) || (len(r.plan.Routes) == 0 && !r.plan.cutsPackets()) {
 		return nil
 	}
-	start := agent.NetStart{Run: r.info.ID, Project: r.info.Project, Seed: r.info.Seed, Attached: r.info.Attached}
+	start := agent.NetStart{Run: r.info.ID, Project: r.info.Project, Seed: r.info.Seed, Attached: r.info.Attached, Afresh: r.taken != nil}
 	for _, e := range r.plan.Routes {
 		start.Links = append(start.Links, agent.Edge{Name: e.String(), From: e.From, To: e.To, Port: e.Port})
 	}

@@ -20,6 +20,9 @@ const (
 	journalLead = 40 * time.Millisecond
 )
 
+// lookEvery is the time between two looks at whether a target is ready, or a fault at its end.
+const lookEvery = 50 * time.Millisecond
+
 // nemesis carries the plan's injections out: the fixed ones at their instants, and, in lanes, the random ones, each after
 // the one before. It makes no choices.
 type nemesis struct {
@@ -28,6 +31,7 @@ type nemesis struct {
 	snapshot func(name string)                                                   // keeps the containers' counters, in the background
 	exec     func(context.Context, scenarios.Ref, []string) (string, int, error) // runs a command in a container: output, exit code
 	ended    map[string]chan struct{}                                            // injection id → closed when it has ended
+	within   time.Duration                                                       // in which the gates of a rolling fault hold
 	activity activity
 }
 
@@ -43,6 +47,7 @@ func (r *run) timeline(ctx context.Context, plan *Plan, base int64) error {
 
 func (n *nemesis) run(ctx context.Context, plan *Plan, base int64) error {
 	fixed := plan.fixed()
+	n.within = plan.schedule.within
 	n.ended = map[string]chan struct{}{}
 	for _, in := range fixed {
 		n.ended[in.ID] = make(chan struct{})
@@ -86,6 +91,14 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 	if n.r.clock.wait(ctx, at-int64(prepareLead)) != nil {
 		return nil //nolint:nilerr // the cause is the caller's to report
 	}
+	if in.Behind != "" {
+		select {
+		case <-n.ended[in.Behind]:
+			at = max(at, n.r.clock.now()+int64(prepareLead))
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	return n.act(ctx, in, at)
 }
 
@@ -93,52 +106,69 @@ func (n *nemesis) inject(ctx context.Context, in Injection, base int64) error {
 func (n *nemesis) act(ctx context.Context, in Injection, at int64) error {
 	n.activity.begin()
 	defer func() { n.activity.end(n.r.clock.now()) }()
-	targets := in.Targets
-	if in.Fault.Pick == "leader" {
-		ref, err := n.leader(ctx, in)
+	if in.Fault.Asks() {
+		refs, err := n.asked(ctx, in)
 		if err != nil {
-			return n.unled(ctx, in, at, err)
+			return n.unnamed(ctx, in, at, err)
 		}
-		// The leader is asked for at the last moment; how long the user's own command takes is not the plan's to keep.
-		targets, at = []scenarios.Ref{ref}, max(at, n.r.clock.now())
+		// The targets are asked for at the last moment; how long the user's own command takes is not the plan's to keep.
+		in.Targets, at = refs, max(at, n.r.clock.now())
 	}
-	return together(targets, func(ref scenarios.Ref) error { return n.one(ctx, in, ref, at) })
+	if in.Fault.Spec.Rolling {
+		return n.roll(ctx, in, at)
+	}
+	return together(in.Targets, func(ref scenarios.Ref) error {
+		_, err := n.one(ctx, turn{Injection: in, on: ref, at: at})
+		return err
+	})
 }
 
-// one carries an injection out on one container. Only a failed undo is an error: everything else is in the ledger.
-func (n *nemesis) one(ctx context.Context, in Injection, ref scenarios.Ref, at int64) error {
+// turn is an injection on one of its targets.
+type turn struct {
+	Injection
+	on   scenarios.Ref
+	at   int64                                                                        // when it is planned, host clock, ns
+	hold func(ctx context.Context, f *ledger.Fault, record faults.Record) (err error) // until its undo; nil: as its kind does
+}
+
+// one carries an injection out on one target. Only what could not be undone is an error; failed is what else went wrong,
+// which is in the ledger by then, or what ended the run.
+func (n *nemesis) one(ctx context.Context, t turn) (failed, err error) {
 	r := n.r
-	f := &ledger.Fault{ID: in.Fault.ID, Record: recordID(in, ref), Kind: string(in.Fault.Kind), Target: refText(ref), Mechanism: in.Mechanism, Planned: at}
-	err := n.hold(ctx, in, ref, f)
+	f := &ledger.Fault{ID: t.Fault.ID, Record: recordID(t.Injection, t.on), Kind: string(t.Fault.Kind), Target: refText(t.on), Mechanism: t.Mechanism, Planned: t.at}
+	failed = n.hold(ctx, t, f)
 	var heal *faults.HealError
 	// What ended the whole run is told elsewhere.
-	if err != nil && (errors.As(err, &heal) || !errors.Is(err, context.Cause(ctx))) {
-		f.Error = err.Error()
-		r.say(Event{Kind: EventWarn, Name: in.ID, Text: err.Error()})
-		if errors.Is(err, faults.ErrUnsupported) {
-			r.note("runner", string(oracle.NotSupported), ref.Service, err.Error())
+	if failed != nil && (errors.As(failed, &heal) || !errors.Is(failed, context.Cause(ctx))) {
+		f.Error = failed.Error()
+		r.say(Event{Kind: EventWarn, Name: t.ID, Text: failed.Error()})
+		if errors.Is(failed, faults.ErrUnsupported) {
+			r.note("runner", string(oracle.NotSupported), t.on.Service, failed.Error())
 		}
 	}
 	if serr := r.store.UpdateFault(*f); serr != nil {
-		return fmt.Errorf("record fault %s: %w", in.ID, serr)
+		return failed, fmt.Errorf("record fault %s: %w", t.ID, serr)
 	}
 	if heal != nil {
-		return err
+		return failed, failed
 	}
-	return nil
+	return failed, nil
 }
 
 // recordID is unique in the run.
 func recordID(in Injection, ref scenarios.Ref) string {
-	if ref.Link != "" {
+	switch {
+	case ref.Link != "":
 		return in.ID + "/" + ref.Link
+	case ref.Number == 0: // the whole service
+		return in.ID + "/" + ref.Service
 	}
 	return in.ID + "/" + ref.Service + "-" + strconv.Itoa(ref.Number)
 }
 
-func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *ledger.Fault) error {
-	r := n.r
-	target, err := n.target(ctx, ref)
+func (n *nemesis) hold(ctx context.Context, t turn, f *ledger.Fault) error {
+	r, in := n.r, t.Injection
+	target, err := n.target(ctx, t.on)
 	if err != nil {
 		return err
 	}
@@ -154,24 +184,41 @@ func (n *nemesis) hold(ctx context.Context, in Injection, ref scenarios.Ref, f *
 	effect := in.Fault.Spec.Effect
 	r.direct(ctx, in, record, true)
 	defer r.direct(context.WithoutCancel(ctx), in, record, false)
-	body := func(ctx context.Context, _ faults.Witness) error { return n.body(ctx, in, f, record) }
-	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmWithin(in), Heal: healBudget}, n.observer(in, f), body)
-	if in.Fault.Spec.Instant && f.Gone > 0 {
-		settled := n.settle(context.WithoutCancel(ctx), effect, record)
-		if settled == nil {
-			f.Settled = r.clock.now()
+	body := func(ctx context.Context, _ faults.Witness) error {
+		n.snapshot("during-" + safeName(f.Record))
+		if t.hold != nil {
+			return t.hold(ctx, f, record)
 		}
-		err = errors.Join(err, settled)
+		return n.body(ctx, in, f, record)
 	}
-	return err
+	err = faults.Hold(ctx, r.fenv, effect, record, faults.Budgets{Confirm: confirmWithin(in), Heal: healBudget}, n.observer(in, f), body)
+	if f.Gone == 0 {
+		return err
+	}
+	return errors.Join(err, n.back(ctx, in, f, record))
 }
 
-// body holds a confirmed fault: for its time, or, for an instantaneous kind, until its target is to be started or is
-// ready again by itself.
+// back waits until the target of a fault that was undone is ready again, where the kind can tell.
+func (n *nemesis) back(ctx context.Context, in Injection, f *ledger.Fault, record faults.Record) error {
+	_, tells := in.Fault.Spec.Effect.(faults.Settler)
+	if !in.Fault.Spec.Instant && !tells {
+		return nil
+	}
+	if in.Fault.Spec.Instant {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := n.settle(ctx, in.Fault.Spec.Effect, record); err != nil {
+		return err
+	}
+	f.Settled = n.r.clock.now()
+	return nil
+}
+
+// body holds a confirmed fault: for its time or to its own end, or, for an instantaneous kind, until its target is to be
+// started or is ready again by itself.
 func (n *nemesis) body(ctx context.Context, in Injection, f *ledger.Fault, record faults.Record) error {
-	n.snapshot("during-" + safeName(f.Record))
-	if in.Fault.For != nil {
-		return n.r.clock.wait(ctx, f.Confirmed+in.Fault.For.Std().Nanoseconds())
+	if !in.Fault.Spec.Instant {
+		return n.last(ctx, in, f.Confirmed, record)
 	}
 	if d, ok := in.Fault.Params.(faults.Downtimer); ok && d.Down() > 0 {
 		return n.r.clock.wait(ctx, f.Applied+d.Down().Nanoseconds())
@@ -179,20 +226,53 @@ func (n *nemesis) body(ctx context.Context, in Injection, f *ledger.Fault, recor
 	return n.settle(ctx, in.Fault.Spec.Effect, record)
 }
 
-// settle waits until the target of an instantaneous fault is ready again.
+// last holds a fault from an instant on for its time, or until it has come to its own end, whichever is first.
+func (n *nemesis) last(ctx context.Context, in Injection, from int64, record faults.Record) error {
+	end, given := from+int64(finishBudget), in.Fault.For != nil
+	if given {
+		end = from + in.Fault.For.Std().Nanoseconds()
+	}
+	finite, ok := in.Fault.Params.(faults.Finite)
+	finisher, tells := in.Fault.Spec.Effect.(faults.Finisher)
+	if !ok || !finite.Finite() || !tells {
+		return n.r.clock.wait(ctx, end)
+	}
+	for {
+		done, err := finisher.Finished(ctx, n.r.fenv, record)
+		now := n.r.clock.now()
+		switch {
+		case err == nil && done:
+			return nil
+		case now >= end && given:
+			return nil
+		case now >= end:
+			text := fmt.Sprintf("%s of %s did not come to its own end within %s", in.Fault.Kind, record.On, finishBudget)
+			n.r.note("runner", string(oracle.Hang), record.On.Service, text)
+			return errors.Join(errors.New(text), err)
+		}
+		if err := n.r.clock.wait(ctx, min(end, now+int64(lookEvery))); err != nil {
+			return err
+		}
+	}
+}
+
+// errUnready says that the target of a fault did not get ready in time.
+var errUnready = errors.New("not ready")
+
+// settle waits until the target of a fault is ready, or ready again.
 func (n *nemesis) settle(ctx context.Context, effect faults.Effect, record faults.Record) error {
 	s, ok := effect.(faults.Settler)
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleBudget)
+	ctx, cancel := context.WithTimeoutCause(ctx, settleBudget, fmt.Errorf("%w within %s", errUnready, settleBudget))
 	defer cancel()
 	for {
 		ready, err := s.Settled(ctx, n.r.fenv, record)
 		if err == nil && ready {
 			return nil
 		}
-		if serr := sleep(ctx, 50*time.Millisecond); serr != nil {
+		if serr := sleep(ctx, lookEvery); serr != nil {
 			return fmt.Errorf("wait until %s is ready again: %w", record.On, errors.Join(serr, err))
 		}
 	}

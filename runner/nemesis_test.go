@@ -106,7 +106,7 @@ func TestAFaultIsCalledAtItsInstantAndHeldFromItsWitness(t *testing.T) {
 		for _, c := range []struct{ record, target, container string }{{"a/web-1", "web", "web-1"}, {"a/web-2", "web[2]", "web-2"}} {
 			want := ledger.Fault{
 				Record: c.record, ID: "a", Kind: "fake", Target: c.target, Container: c.container, Mechanism: "fake",
-				Planned: 3000, Called: 3000, Applied: 3000, Confirmed: 3700, Released: 5700, Gone: 5700,
+				Planned: 3000, Called: 3000, Applied: 3000, Confirmed: 3700, Released: 5700, Gone: 5700, Settled: 5700,
 			}
 			if diff := cmp.Diff(want, got[c.record]); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

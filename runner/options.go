@@ -24,11 +24,23 @@ type Options struct {
 	// ToxiproxyAPI is where Toxiproxy's API is opened to people, "127.0.0.1:8474"; empty: nowhere.
 	ToxiproxyAPI string
 	Version      string
+	Digest       string   // of the scenario (see Digest), for run.json
 	Args         []string // the command line, for run.json and the report
 	Observe      func(Event)
 	Log          *slog.Logger
+	// Take is an environment that an earlier run has left up, for this one to use; nil: none. Run uses it up in any case.
+	Take *Lent
+	// Lend is asked, once the run has passed and before its environment is taken down, whether another run wants that; then
+	// Outcome.Lent has it. nil: none does.
+	Lend func() bool
+	// Fresh says why the environment is started afresh though there was an earlier one; empty where there was none.
+	Fresh string
+	// Image is the way to the image of agent and clients that the runs of one call share; nil: the run's own.
+	Image *ImageOnce
 	// Hurry ends when the user no longer wants to wait for the report (a second SIGINT); nil never does.
 	Hurry context.Context // a second, independent cancellation
+
+	inject bool // one fault by hand: set by Inject
 }
 
 // Outcome is how a run ended. The zero value proves nothing.
@@ -39,6 +51,10 @@ type Outcome struct {
 	Judged    bool  // Judgement is that of the whole run
 	Err       error // why there is no verdict: scenario, environment, or our own bug
 	Dirty     error // what could not be undone or removed; the environment needs `discompose heal`
+	// Lent is the environment where another run wanted it, now the caller's to hand on or to Close; nil where it was taken
+	// down. NotLent says why it was though another run might have used it.
+	Lent    *Lent
+	NotLent string
 }
 
 // Causes that end a run early. Each becomes a class of the verdict.
@@ -84,7 +100,8 @@ const (
 	leastConfirm   = 5 * time.Second
 	finalBudget    = 60 * time.Second
 	judgeBudget    = 3 * time.Minute
-	settleBudget   = 2 * time.Minute // an instantaneous fault's target becomes ready again
+	settleBudget   = 2 * time.Minute  // a fault's target becomes ready, or ready again
+	finishBudget   = 15 * time.Minute // a fault without `for` comes to its own end
 	snapshotBudget = 5 * time.Second
 	stragglers     = 500 * time.Millisecond // in which a cancelled create lands on the engine
 )

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/scenarios"
 )
@@ -35,11 +33,13 @@ type Injection struct {
 	ID    string // the fault's id; "id#2" from the second occurrence on
 	Lane  int    // of the nemesis, from 1: one after the other; 0 for one of [[fault]]
 	Fault scenarios.Fault
-	// Targets are single containers, and links as the scenario names them or pick chose them, in order. Where a query says
-	// which of them is the leader, they are all that it may be.
+	// Targets are single containers, whole services where the kind takes those, and links as the scenario names them or pick
+	// chose them, in order. Where a query says which of them it is, they are all that it may be; where it is a follower, in the
+	// seed's order: it is the first that does not lead.
 	Targets   []scenarios.Ref
 	At        time.Duration // from the start of the timeline, or from the end of After
 	After     string        // injection id
+	Behind    string        // injection id: this one starts when that one has ended, and not before its own time
 	Mechanism string        // how, on this host; alternatives where the host was not asked
 	Cause     string        // why it is there, for people
 }
@@ -48,6 +48,7 @@ type Injection struct {
 // for lack of one. The error joins everything that the host cannot do; it wraps faults.ErrUnsupported.
 func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []string, facts *faults.Facts, seed int64) (*Plan, error) {
 	p := &Plan{Scenario: s, Seed: seed, Services: services, Isolation: isolation, probed: facts != nil}
+	p.schedule.within = s.Recovery.Within.Std()
 	p.route(facts)
 	var errs []error
 	for _, f := range s.Fault {
@@ -59,7 +60,7 @@ func NewPlan(s *scenarios.Scenario, services []scenarios.Service, isolation []st
 		all := candidates(s, f, services)
 		for n := range max(f.Times, 1) {
 			in := injection(f, n, mechanism)
-			in.Targets = pick(all, f.Pick, Rand(seed, "pick/"+in.ID))
+			in.Targets = pick(all, f.Pick, nil, Rand(seed, "pick/"+in.ID))
 			p.Injections = append(p.Injections, in)
 		}
 	}
@@ -115,6 +116,9 @@ func injection(f scenarios.Fault, n int, mechanism string) Injection {
 	if n > 0 {
 		in.At += time.Duration(n) * f.Every.Std()
 		in.Cause += fmt.Sprintf(", occurrence %d of %d", n+1, f.Times)
+		if f.Spec.Rolling { // two at once would be on two targets at once
+			in.Behind = occurrence(f.ID, n)
+		}
 	}
 	return in
 }
@@ -129,66 +133,6 @@ func mechanismOf(spec faults.Spec, facts *faults.Facts) (string, error) {
 	}
 	m, err := spec.Mechanism(*facts)
 	return m.Name, err
-}
-
-// candidates lists what pick chooses from: single containers, and links. A link that stands for several is one target
-// where all are meant, for then it is one toxic's; else each of its edges is.
-func candidates(s *scenarios.Scenario, f scenarios.Fault, services []scenarios.Service) []scenarios.Ref {
-	refs := f.Select(services)
-	if f.Pick != "" && f.Pick != "all" {
-		refs = slices.DeleteFunc(refs, func(r scenarios.Ref) bool { return r.Link != "" })
-		for _, l := range s.LinksOf(f, services) {
-			refs = append(refs, scenarios.Ref{Service: l.To, Link: l.String()})
-		}
-	}
-	return containersOf(refs, services)
-}
-
-// containersOf turns references to whole services into one reference for each replica; links stay as they are.
-func containersOf(refs []scenarios.Ref, services []scenarios.Service) []scenarios.Ref {
-	var out []scenarios.Ref
-	for _, r := range refs {
-		if r.Number > 0 || r.Link != "" {
-			out = append(out, r)
-			continue
-		}
-		replicas := 1
-		for _, s := range services {
-			if s.Name == r.Service {
-				replicas = max(s.Replicas, 1)
-			}
-		}
-		for n := range replicas {
-			out = append(out, scenarios.Ref{Service: r.Service, Number: n + 1})
-		}
-	}
-	slices.SortFunc(out, func(a, b scenarios.Ref) int {
-		return cmp.Or(strings.Compare(a.Service, b.Service), a.Number-b.Number, strings.Compare(a.Link, b.Link))
-	})
-	return slices.Compact(out)
-}
-
-// pick chooses from the sorted containers: a minority is the largest number below one half, at least one.
-func pick(all []scenarios.Ref, how string, r *rand.Rand) []scenarios.Ref {
-	n := len(all)
-	switch how {
-	case "one":
-		n = 1
-	case "minority":
-		n = max((len(all)-1)/2, 1)
-	case "majority":
-		n = len(all)/2 + 1
-	}
-	if n >= len(all) {
-		return all
-	}
-	chosen := r.Perm(len(all))[:n]
-	slices.Sort(chosen)
-	out := make([]scenarios.Ref, 0, n)
-	for _, i := range chosen {
-		out = append(out, all[i])
-	}
-	return out
 }
 
 // Rand is the random source of one component of a run, split from the seed by the component's name, so that a new
@@ -223,13 +167,17 @@ func (p *Plan) String() string {
 	for _, step := range s.Setup {
 		fmt.Fprintf(&b, "setup        %s%s\n", stepText(step), beforeText(step.Before))
 	}
-	fmt.Fprintf(&b, "steady       for %s within %s, %d operations of each workload\n", s.Steady.For, s.Steady.Within, s.Steady.Operations)
-	fmt.Fprintf(&b, "guard        before, inside and after each fault: %d operations of each workload, %d evaluations of each probe\n", s.Guard.Operations, s.Guard.Probes)
+	fmt.Fprintf(&b, "steady       %s\nguard        %s\n", steadyText(s), guardText(s))
 	p.writeNemesis(&b)
 	b.WriteString("timeline\n")
 	for _, in := range p.Injections {
 		fmt.Fprintf(&b, "  %-9s  %s\n", in.when(), in.what(p.Services))
 		fmt.Fprintf(&b, "  %-9s  by %s (%s)\n", "", in.Mechanism, in.Cause)
+		for _, g := range in.Fault.Gate {
+			if in.Lane == 0 { // those of the nemesis are told once
+				fmt.Fprintf(&b, "  %-9s  gate before the next: %s, within %s\n", "", gateName(g), s.Recovery.Within)
+			}
+		}
 	}
 	if len(p.Injections) == 0 {
 		b.WriteString("  no faults\n")
@@ -239,9 +187,12 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "teardown     %s\n", stepText(step))
 	}
 	for _, c := range s.Check {
-		fmt.Fprintf(&b, "check        %s on workload %s\n", c.Kind, c.Workload)
+		fmt.Fprintf(&b, "check        %s on %s%s\n", c.Kind, subject(s, c.Workload), optionsText(c))
 	}
 	fmt.Fprintf(&b, "expect       %s\n", expectText(s.Expect))
+	for _, budget := range s.Budget {
+		fmt.Fprintf(&b, "budget       %s\n", budgetOf(budget))
+	}
 	if !p.probed {
 		b.WriteString("mechanisms are alternatives, best first; plan --probe asks this host\n")
 	}
@@ -277,84 +228,11 @@ func (p *Plan) sharing(l scenarios.LinkRef) string {
 	return " (" + strings.Join(notes, ", ") + ")"
 }
 
-func (in Injection) when() string {
-	if in.After != "" {
-		return "+" + in.At.String()
-	}
-	return in.At.String()
-}
-
-func (in Injection) what(services []scenarios.Service) string {
-	var targets []string
-	for _, t := range in.Targets {
-		text := refText(t)
-		if t.Link == "" && slices.ContainsFunc(services, func(s scenarios.Service) bool { return s.Name == t.Service && s.Replicas > 1 }) {
-			text = fmt.Sprintf("%s[%d]", t.Service, t.Number) // the first of several is not the service
-		}
-		targets = append(targets, text)
-	}
-	if len(targets) == 0 { // the services of a project to attach to are not known yet
-		targets = in.Fault.Target
-	}
-	leads := in.Fault.Pick == "leader"
-	of := ""
-	if leads {
-		of = "the leader of "
-	}
-	text := fmt.Sprintf("%s: %s %s%s", in.ID, in.Fault.Kind, of, strings.Join(targets, ", "))
-	if in.Fault.For != nil {
-		text += " for " + in.Fault.For.String()
-	}
-	if params := paramsText(in.Fault.Params); params != "" {
-		text += " (" + params + ")"
-	}
-	if leads {
-		text += ", asked when it is due: " + queryText(in.Fault.Query)
-	} else if in.Fault.Pick != "" && in.Fault.Pick != "all" {
-		text += ", picked by the seed: " + in.Fault.Pick
-	}
-	if in.After != "" {
-		text += ", after " + in.After
-	}
-	if len(in.Fault.ObservedBy) > 0 {
-		text += ", observed by " + strings.Join(in.Fault.ObservedBy, ", ")
-	}
-	return text
-}
-
 func beforeText(before []string) string {
 	if len(before) == 0 {
 		return ""
 	}
 	return ", before " + strings.Join(before, ", ")
-}
-
-// paramsText is a kind's parameters as the scenario would write them, in one line; those that are zero are left out.
-func paramsText(f faults.Fault) string {
-	raw, err := toml.Marshal(f)
-	if err != nil {
-		return ""
-	}
-	var out []string
-	for line := range strings.Lines(string(raw)) {
-		line = strings.TrimSpace(line)
-		key, value, _ := strings.Cut(line, " = ")
-		if value == "" || value == `""` || value == `"0s"` || value == "0" || value == "0.0" {
-			continue
-		}
-		out = append(out, key+" = "+value)
-	}
-	return strings.Join(out, ", ")
-}
-
-func refText(r scenarios.Ref) string {
-	if r.Link != "" {
-		return r.Link
-	}
-	if r.Number > 1 {
-		return fmt.Sprintf("%s[%d]", r.Service, r.Number)
-	}
-	return r.Service
 }
 
 func serviceLine(s scenarios.Service) string {
@@ -370,6 +248,9 @@ func serviceLine(s scenarios.Service) string {
 	}
 	if s.NetworkMode != "" {
 		text += ", network " + s.NetworkMode
+	}
+	if s.OneShot {
+		text += ", one-shot"
 	}
 	return text
 }
@@ -402,6 +283,9 @@ func expectText(e scenarios.Expect) string {
 	if e.MaxRecovery != nil {
 		parts = append(parts, "recovery ≤ "+e.MaxRecovery.String())
 	}
+	if e.Leak != nil {
+		parts = append(parts, fmt.Sprintf("at most %d descriptors more in a container than before", e.Leak.Descriptors))
+	}
 	if e.MinRate != nil {
 		parts = append(parts, fmt.Sprintf("at least %g acknowledged operations/s in each window", *e.MinRate))
 	}
@@ -418,4 +302,20 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// subject says whether a check looks at a workload or a probe.
+func subject(s *scenarios.Scenario, name string) string {
+	if _, ok := s.Probe[name]; ok {
+		return "probe " + name
+	}
+	return "workload " + name
+}
+
+// optionsText is the options table of a check as JSON, behind a comma.
+func optionsText(c scenarios.Check) string {
+	if raw := optionsOf(c); len(raw) > 0 && string(raw) != "{}" {
+		return ", options " + string(raw)
+	}
+	return ""
 }

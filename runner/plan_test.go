@@ -19,7 +19,7 @@ import (
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 )
 
 // slowLink is a kind that acts on links and has no parameters.
@@ -30,12 +30,29 @@ func slowLink() faults.Spec {
 	}
 }
 
-// scenario reads a scenario with every kind of the catalogue, and slow_link.
+// sweep is an instantaneous kind that rolls over its targets, update one that lasts, resize one that takes whole services, and
+// loop one that may end by itself.
+func others() []faults.Spec {
+	of := func(kind faults.Kind) faults.Spec {
+		return faults.Spec{
+			Kind: kind, Family: faults.Process, Targets: []faults.TargetKind{faults.OnService}, New: func() faults.Fault { return &fakeFault{} },
+			Mechanisms: []faults.Mechanism{{Name: "Docker API"}},
+		}
+	}
+	sweep, update, resize, loop := of("sweep"), of("update"), of("resize"), of("loop")
+	sweep.Instant, sweep.Rolling, sweep.Cuts = true, true, true
+	update.Rolling, update.Cuts, update.Replaces = true, true, true
+	resize.Whole = true
+	loop.New = func() faults.Fault { return &fakeFault{finished: func() bool { return true }} }
+	return []faults.Spec{sweep, update, resize, loop}
+}
+
+// scenario reads a scenario with every kind of the catalogue, slow_link and others.
 func scenario(t *testing.T, text string) *scenarios.Scenario {
 	t.Helper()
 	s, err := scenarios.Parse(fstest.MapFS{"s.toml": {Data: []byte(text)}}, "s.toml", scenarios.Options{
-		Kinds:   append(catalogue.All(), slowLink()),
-		Drivers: map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }},
+		Kinds:   append(append(catalogue.All(), slowLink()), others()...),
+		Drivers: drivers.Options(),
 		Origin:  scenarios.Origin{Path: "s.toml", Source: []byte(text)},
 	})
 	if err != nil {
@@ -210,7 +227,7 @@ func TestPickKeepsItsNumberAndOrder(t *testing.T) {
 		for i := range n {
 			all = append(all, scenarios.Ref{Service: "web", Number: i + 1})
 		}
-		got := pick(all, how, Rand(rapid.Int64().Draw(t, "seed"), "pick/x"))
+		got := pick(all, how, nil, Rand(rapid.Int64().Draw(t, "seed"), "pick/x"))
 		ok := map[string]bool{
 			"one":      len(got) == 1,
 			"minority": len(got) >= 1 && (2*len(got) < n || len(got) == 1) && 2*(len(got)+1) >= n,
@@ -305,6 +322,27 @@ func TestAFaultOnALinkIsAimedAtNoService(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]string{"slow_link": {}, "picked": {}, "pause": {"db", "web"}}, got); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
+	}
+}
+
+// TestADeathIsExplainedByAKindThatEndsPrograms, whether it is over at once or lasts.
+func TestADeathIsExplainedByAKindThatEndsPrograms(t *testing.T) {
+	t.Parallel()
+	text := "[environment]\nfiles = [\"compose.yaml\"]\n[probe.page]\nkind = \"http\"\ntarget = \"http://web/\"\n"
+	for _, kind := range []string{"kill", "restart", "pause\"\nfor = \"1s", "sweep", "update\"\nfor = \"1s", "cpu_limit\"\ncpus = 0.5\nfor = \"1s"} {
+		text += "[[fault]]\ntarget = \"web\"\nat = \"1s\"\nkind = \"" + kind + "\"\n"
+	}
+	p, err := NewPlan(scenario(t, text), []scenarios.Service{{Name: "web", Replicas: 2}}, nil, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for id, rule := range rulesOf(p).Faults {
+		got[id] = rule.Stops
+	}
+	want := map[string]bool{"kill": true, "restart": true, "pause": false, "sweep": true, "update": true, "cpu_limit": false}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -1,9 +1,10 @@
 package runner
 
 import (
+	"encoding/json"
 	"slices"
 
-	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/internal/units"
 	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/scenarios"
 )
@@ -21,6 +22,9 @@ func rulesOf(p *Plan) oracle.Rules {
 		ns := s.Expect.MaxRecovery.Std().Nanoseconds()
 		rules.MaxRecovery = &ns
 	}
+	if s.Expect.Leak != nil {
+		rules.Descriptors = &s.Expect.Leak.Descriptors
+	}
 	for name, w := range s.Workload {
 		rules.Workloads[name] = oracle.WorkloadRule{Driver: w.Driver, Rate: w.Rate}
 	}
@@ -35,10 +39,27 @@ func rulesOf(p *Plan) oracle.Rules {
 		rule.Services = slices.Compact(rule.Services)
 		rules.Faults[in.Fault.ID] = rule
 	}
+	for _, b := range s.Budget {
+		rules.Budgets = append(rules.Budgets, budgetOf(b))
+	}
 	for _, c := range s.Check {
-		rules.Checks = append(rules.Checks, oracle.CheckRule{Kind: c.Kind, Workload: c.Workload, Timeout: c.Timeout.Std().Nanoseconds()})
+		rules.Checks = append(rules.Checks, oracle.CheckRule{Kind: c.Kind, Workload: c.Workload, Timeout: c.Timeout.Std().Nanoseconds(), Options: optionsOf(c)})
 	}
 	return rules
+}
+
+// budgetOf is what the judge needs of a budget.
+func budgetOf(b scenarios.Budget) oracle.BudgetRule {
+	rule := oracle.BudgetRule{Phase: b.Phase, Fault: b.Fault, Workload: b.Workload, Availability: b.Availability}
+	for _, bound := range []struct {
+		from *units.Duration
+		to   *int64
+	}{{b.P50, &rule.P50}, {b.P99, &rule.P99}, {b.Max, &rule.Max}, {b.Recovery, &rule.Recovery}} {
+		if bound.from != nil {
+			*bound.to = bound.from.Std().Nanoseconds()
+		}
+	}
+	return rule
 }
 
 // faultRule is what the judge needs of one fault. A fault on a link is aimed at no service: each that dies has crashed.
@@ -46,7 +67,7 @@ func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
 	rule := oracle.FaultRule{
 		Kind: string(in.Fault.Kind), Instant: in.Fault.Spec.Instant, ObservedBy: in.Fault.ObservedBy, Line: in.Fault.Line,
 		Drawn:    in.Lane > 0,
-		Stops:    in.Fault.Spec.Family == faults.Process && in.Fault.Spec.Instant,
+		Stops:    in.Fault.Spec.Cuts,
 		Services: []string{},
 	}
 	for _, t := range in.Targets {
@@ -58,4 +79,16 @@ func faultRule(s *scenarios.Scenario, in Injection) oracle.FaultRule {
 		rule.ObservedBy = append(sortedKeys(s.Workload), sortedKeys(s.Probe)...)
 	}
 	return rule
+}
+
+// optionsOf writes the options of a check for its rule; nothing without any.
+func optionsOf(c scenarios.Check) json.RawMessage {
+	if c.Options == nil {
+		return nil
+	}
+	raw, err := json.Marshal(c.Options)
+	if err != nil {
+		panic(err) // plain structs of texts, numbers and durations
+	}
+	return raw
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/oracle"
+	"github.com/discompose/discompose/workload/program"
 )
 
 // Labels of everything that a run makes, and of services whose output is read.
@@ -34,8 +35,19 @@ type run struct {
 	store  *ledger.Store
 	track  *tracker
 	polled *positions
+	held   *holdings // before the faults; nil where nobody asks
 	live
 	undo
+	sharing
+}
+
+// sharing is what a run needs to use an environment that another has started, or to leave its own to another.
+type sharing struct {
+	taken  *Lent              // the environment that it uses, where another run has started it
+	was    []compose.Standing // its containers when they were ready; empty where no other run will ask
+	lent   *Lent              // the environment, left to another run
+	whyNot string             // why it was not left to another run
+	dirty  error              // what is left of an environment that could not be used
 }
 
 // live is what a run has running.
@@ -49,7 +61,8 @@ type live struct {
 	background    sync.WaitGroup
 	backgroundCtx context.Context // what follows the engine outlives the story and ends at teardown
 	stopBack      context.CancelFunc
-	early         bool // the story ended early: calls that were cancelled may still land on the engine
+	abort         context.CancelCauseFunc // ends the story
+	early         bool                    // the story ended early: calls that were cancelled may still land on the engine
 }
 
 // undo is what healing needs.
@@ -66,14 +79,15 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 	if o.RunsDir == "" {
 		o.RunsDir = "runs"
 	}
-	dir, err := NewDir(o.RunsDir, o.Scenario.Name, time.Now())
+	dir, err := beginDir(o)
+	if dir != nil {
+		out.Dir = dir.Path
+	}
 	if err != nil {
 		out.Err = err
-		return out
-	}
-	out.Dir = dir.Path
-	if err := errors.Join(register(dir), dir.PointLatest()); err != nil {
-		out.Err = errors.Join(err, dir.Close())
+		if o.Take != nil {
+			out.Dirty = o.Take.Close(ctx)
+		}
 		return out
 	}
 	r := &run{o: o, dir: dir, clock: newHostClock(), track: newTracker(), polled: &positions{}}
@@ -84,6 +98,7 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 		t := time.AfterFunc(max(o.Timeout-healBudget, o.Timeout/2), func() { cancel(ErrTimeout) })
 		defer t.Stop()
 	}
+	r.abort = cancel
 	stage := r.story(ctx, cancel)
 	r.early = stage != nil
 	out.Dirty = r.healAll(context.WithoutCancel(ctx))
@@ -91,8 +106,22 @@ func Run(ctx context.Context, o Options) (out Outcome) {
 		stage = errors.Join(stage, faults.ErrNoWitness)
 	}
 	out.Judgement, out.Judged, out.Err = r.conclude(ctx, stage)
-	out.Dirty = errors.Join(out.Dirty, r.teardown(context.WithoutCancel(ctx)))
+	out.Dirty = errors.Join(out.Dirty, r.dirty)
+	out.Dirty = errors.Join(out.Dirty, r.teardown(context.WithoutCancel(ctx), r.lends(stage, out)))
+	out.Lent, out.NotLent = r.lent, r.whyNot
 	return out
+}
+
+// beginDir makes the run's directory, registers the run and points to it.
+func beginDir(o Options) (*Dir, error) {
+	dir, err := NewDir(o.RunsDir, o.Scenario.Name, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(register(dir), dir.PointLatest()); err != nil {
+		return dir, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // story is the run up to the last final read. Its error says why it ended early; nil means that all stages were reached.
@@ -199,6 +228,7 @@ func (r *run) faultsOnTime(ctx context.Context) error {
 		return err
 	}
 	r.background.Go(func() { r.snapshot(r.backgroundCtx, "before") })
+	r.held = r.holdings(ctx)
 	return r.timeline(ctx, r.plan, r.info.Base)
 }
 
@@ -207,7 +237,7 @@ func (r *run) recovery(ctx context.Context) error {
 		return err
 	}
 	r.snapshot(ctx, "after")
-	return nil
+	return r.leaks(ctx)
 }
 
 // snapshot keeps every container's counters in metrics/. Its failure costs a table of the report, not the run.
@@ -237,6 +267,9 @@ func (r *run) drain(ctx context.Context) error {
 	fctx, cancel := context.WithTimeout(ctx, finalBudget)
 	defer cancel()
 	if err := r.fleet.final(fctx); err != nil {
+		if errors.Is(err, program.ErrBroken) {
+			return err
+		}
 		r.say(Event{Kind: EventWarn, Text: "final read: " + err.Error()})
 		r.note("runner", "note", "", "final read: "+err.Error())
 	}
@@ -306,6 +339,7 @@ func classOf(err error) (class oracle.Class, ok bool) {
 		{ErrTimeout, oracle.Interrupted},
 		{ErrAgentLost, oracle.AgentLost},
 		{errNotSteady, oracle.NoSteadyState},
+		{program.ErrBroken, oracle.NotSupported},
 		{faults.ErrUnsupported, oracle.NotSupported},
 		{faults.ErrNoWitness, oracle.NoWitness},
 	} {

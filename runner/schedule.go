@@ -14,7 +14,7 @@ import (
 // schedule is what a nemesis keeps to while its faults run.
 type schedule struct {
 	limit  time.Duration    // from the start of the timeline; none starts after it. 0: none
-	within time.Duration    // after the end of one, the gates hold
+	within time.Duration    // after the end of one, or of a target of a rolling fault, the gates hold
 	gates  []scenarios.Gate // what must hold before the next
 }
 
@@ -26,7 +26,7 @@ func (p *Plan) draw(facts *faults.Facts) []error {
 	if n == nil {
 		return nil
 	}
-	p.schedule = schedule{within: p.Scenario.Recovery.Within.Std(), gates: n.Gate}
+	p.schedule.gates = n.Gate
 	if n.TimeLimit != nil {
 		p.schedule.limit = n.TimeLimit.Std()
 	}
@@ -41,40 +41,32 @@ func (p *Plan) draw(facts *faults.Facts) []error {
 	if len(errs) > 0 {
 		return errs
 	}
+	d := draft{n: n, lanes: make([][]booking, n.AtOnce)}
+	for _, f := range n.Fault {
+		d.from = append(d.from, candidates(p.Scenario, f.Fault(), p.Services))
+	}
 	for k := range n.Most() {
 		id := drawnID(k + 1)
-		i := weighted(n.Fault, Rand(p.Seed, "draw/"+id))
+		in := Injection{ID: id, Lane: k%n.AtOnce + 1, At: gap(n, Rand(p.Seed, "gap/"+id))}
+		i := d.weighted(in.Lane, in.At, Rand(p.Seed, "draw/"+id))
 		f := n.Fault[i].Fault()
 		f.ID = id
-		in := Injection{
-			ID: id, Fault: f, Mechanism: mechanisms[i], Lane: k%n.AtOnce + 1, At: gap(n, Rand(p.Seed, "gap/"+id)),
-			Targets: pick(candidates(p.Scenario, f, p.Services), f.Pick, Rand(p.Seed, "pick/"+id)),
-			Cause:   fmt.Sprintf("[[nemesis.fault]] on line %d", f.Line),
+		if f.Spec.Rolling {
+			f.Gate = n.Gate
 		}
+		in.Fault, in.Mechanism = f, mechanisms[i]
+		in.Targets = pick(d.from[i], f.Pick, d.apart(in.Lane, d.expect(in.Lane, in.At, f)), Rand(p.Seed, "pick/"+id))
+		in.Cause = fmt.Sprintf("[[nemesis.fault]] on line %d", f.Line)
 		if k >= n.AtOnce {
 			in.After = drawnID(k + 1 - n.AtOnce)
 		}
+		d.book(in)
 		p.Injections = append(p.Injections, in)
 	}
 	return nil
 }
 
 func drawnID(n int) string { return scenarios.NemesisPrefix + strconv.Itoa(n) }
-
-// weighted draws the index of one fault, each as often as its weight says.
-func weighted(all []scenarios.NemesisFault, r *rand.Rand) int {
-	sum := 0
-	for _, f := range all {
-		sum += f.Weight
-	}
-	left := r.IntN(sum)
-	i := 0
-	for left >= all[i].Weight {
-		left -= all[i].Weight
-		i++
-	}
-	return i
-}
 
 // gap draws a time from the interval, both ends included, in whole milliseconds where the interval's ends allow it.
 func gap(n *scenarios.Nemesis, r *rand.Rand) time.Duration {

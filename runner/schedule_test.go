@@ -145,3 +145,70 @@ func TestTheGoldenSchedulesDifferInTheirSeedAlone(t *testing.T) {
 		t.Error("another seed gives the same schedule")
 	}
 }
+
+// TestLanesThatOverlapDrawDifferentTargets compares all pairs of faults that are expected at the same time, with those that
+// hold for a minute beside others that go on and on, over several seeds.
+func TestLanesThatOverlapDrawDifferentTargets(t *testing.T) {
+	t.Parallel()
+	head := drawing[:strings.Index(drawing, "[[nemesis.fault]]")]
+	text := strings.Replace(head, "count    = 2000", "count = 300\nat_once = 3", 1) +
+		"[[nemesis.fault]]\nkind = \"pause\"\ntarget = \"web\"\npick = \"one\"\nfor = \"60s\"\n" +
+		"[[nemesis.fault]]\nweight = 5\nkind = \"stop\"\ntarget = \"web\"\npick = \"one\"\ndown = \"3s\"\n"
+	for seed := range int64(5) {
+		p := plan(t, text, seed)
+		picked, met := map[int]int{}, 0
+		all := expected(p)
+		for i, a := range all {
+			picked[a.targets[0].Number]++
+			for _, b := range all[:i] {
+				if a.lane == b.lane || a.to < b.from || b.to < a.from {
+					continue
+				}
+				if met++; a.targets[0] == b.targets[0] {
+					t.Errorf("seed %d: %v at %s is taken by another lane at %s", seed, a.targets, a.from, b.from)
+				}
+			}
+		}
+		if met < 200 || len(picked) != 4 {
+			t.Errorf("seed %d: %d pairs overlap; the four containers are picked so often: %v", seed, met, picked)
+		}
+	}
+}
+
+type inLane struct {
+	booking
+	lane int
+}
+
+// expected is when each fault of a nemesis would be active where nothing takes longer than planned.
+func expected(p *Plan) []inLane {
+	var out []inLane
+	for i, lane := range p.lanes() {
+		at := time.Duration(0)
+		for _, in := range lane {
+			at += in.At
+			out = append(out, inLane{booking{at, at + holdTime(in), in.Targets}, i})
+			at += holdTime(in)
+		}
+	}
+	return out
+}
+
+// TestLanesShareATargetWhereThereIsNoOther: with two containers of which a majority is both, and with a single service.
+func TestLanesShareATargetWhereThereIsNoOther(t *testing.T) {
+	t.Parallel()
+	p, err := NewPlan(scenario(t, strings.Replace(drawing, "count    = 2000", "count = 20\nat_once = 2", 1)), []scenarios.Service{{Name: "web", Replicas: 1}}, nil, nil, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for _, in := range p.Injections {
+		kinds[string(in.Fault.Kind)] = true
+		if len(in.Targets) != 1 {
+			t.Errorf("%s is on %v", in.ID, in.Targets)
+		}
+	}
+	if len(kinds) != 2 {
+		t.Errorf("drawn: %v", kinds)
+	}
+}

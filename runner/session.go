@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -19,6 +20,18 @@ import (
 // neither does. log is told, in one line each, what takes time; it may be nil.
 func EnsureImage(ctx context.Context, docker *client.Client, log func(string)) (agent.Image, error) {
 	return agent.ImageSource{Payload: payload.Open, Log: log}.Ensure(ctx, docker)
+}
+
+// ImageOnce lets one run at a time make the image, so that those that start together do not each load it. The zero value is
+// ready; nil works too.
+type ImageOnce struct{ mu sync.Mutex }
+
+func (o *ImageOnce) ensure(ctx context.Context, docker *client.Client, log func(string)) (agent.Image, error) {
+	if o != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+	}
+	return EnsureImage(ctx, docker, log)
 }
 
 // Lease of the agent: it heals when it was not renewed for that long.
@@ -87,7 +100,7 @@ func (s *session) journal(ctx context.Context, line json.RawMessage) error {
 // ping reads the host's boot-time clock, ns.
 func (s *session) ping(ctx context.Context) (int64, error) { return ping(ctx, s.conn) }
 
-func ping(ctx context.Context, conn *agent.Conn) (int64, error) {
+func ping(ctx context.Context, conn caller) (int64, error) {
 	var at agent.Instant // a client answers with the same shape
 	err := conn.Call(ctx, agent.OpPing, nil, &at)
 	return at.Now, err

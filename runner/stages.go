@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,18 +27,23 @@ func (r *run) prepare(ctx context.Context, cancel context.CancelCauseFunc) error
 	if err := r.open(); err != nil {
 		return err
 	}
-	var err error
-	if r.engine, err = compose.Connect(ctx); err != nil {
+	if err := r.takeOver(ctx); err != nil {
 		return err
+	}
+	var err error
+	if r.taken == nil {
+		if r.engine, err = compose.Connect(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.describeEngine(ctx); err != nil {
 		return err
 	}
-	image, err := EnsureImage(ctx, r.engine.Docker(), func(text string) { r.say(Event{Kind: EventProgress, Text: text}) })
+	image, err := r.o.Image.ensure(ctx, r.engine.Docker(), func(text string) { r.say(Event{Kind: EventProgress, Text: text}) })
 	if err != nil {
 		return fmt.Errorf("prepare the image of the agent: %w", err)
 	}
-	r.image = image.Ref
+	r.image, r.info.Build = image.Ref, image.Hash
 	services, err := r.loadProject(ctx)
 	if err != nil {
 		return err
@@ -47,6 +53,11 @@ func (r *run) prepare(ctx context.Context, cancel context.CancelCauseFunc) error
 	}
 	if err := r.startAgent(ctx, cancel); err != nil {
 		return err
+	}
+	if r.taken != nil {
+		if err := r.taken.relieve(ctx); err != nil {
+			return err
+		}
 	}
 	facts := r.fenv.Facts()
 	r.plan, err = NewPlan(r.o.Scenario, services, r.info.Isolation, &facts, r.info.Seed)
@@ -63,8 +74,9 @@ func (r *run) prepare(ctx context.Context, cancel context.CancelCauseFunc) error
 func (r *run) open() error {
 	s := r.o.Scenario
 	r.info = ledger.Run{
-		V: ledger.FormatVersion, ID: r.dir.ID, Scenario: s.Name, Description: s.Description, Source: s.Origin.Path, Args: r.o.Args,
-		Version: r.o.Version, Project: "dc" + r.dir.ID, Started: time.Now().UTC().Format(time.RFC3339), Mechanisms: map[string]string{},
+		V: ledger.RunVersion, ID: r.dir.ID, Scenario: s.Name, Description: s.Description, Source: s.Origin.Path, Args: r.o.Args,
+		Version: r.o.Version, Project: "dc" + r.dir.ID, Injected: r.o.inject, Started: time.Now().UTC().Format(time.RFC3339), Mechanisms: map[string]string{},
+		Phases: r.info.Phases, Digest: r.o.Digest,
 	}
 	if s.Seed != nil {
 		r.info.Seed = *s.Seed
@@ -104,6 +116,9 @@ func EngineOf(i compose.Info, endpoint string) ledger.Engine {
 // loadProject reads the Compose files and keeps the run apart from the user's own stack.
 func (r *run) loadProject(ctx context.Context) ([]scenarios.Service, error) {
 	s := r.o.Scenario
+	if r.taken != nil {
+		return ServicesOf(r.env.Project().Services()), nil
+	}
 	if s.Environment.Attach != "" {
 		env, err := r.engine.Attach(ctx, s.Environment.Attach)
 		if err != nil {
@@ -153,8 +168,8 @@ func ServicesOf(in []compose.Service) []scenarios.Service {
 	var out []scenarios.Service
 	for _, s := range in {
 		out = append(out, scenarios.Service{
-			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, UDPPorts: s.UDPPorts, Restart: s.Restart, NetworkMode: s.NetworkMode, Networks: s.Networks, Volumes: s.Volumes,
-			Healthcheck: s.Healthcheck,
+			Name: s.Name, Replicas: s.Replicas, Ports: s.Ports, UDPPorts: s.UDPPorts, HostPorts: s.HostPorts, Restart: s.Restart, NetworkMode: s.NetworkMode, Networks: s.Networks, Volumes: s.Volumes,
+			Healthcheck: s.Healthcheck, OneShot: s.OneShot, Names: s.Names,
 		})
 	}
 	return out
@@ -168,8 +183,13 @@ func (r *run) startAgent(ctx context.Context, cancel context.CancelCauseFunc) er
 	journal := &journalFile{file: r.file, now: r.clock.now, ctx: context.WithoutCancel(ctx)}
 	r.undo.state.Commit = journal.commit
 	labels := map[string]string{}
+	note := faults.RunNote{Run: r.info.ID, Project: r.info.Project, Host: r.engine.Endpoint(), Attached: r.info.Attached, Keep: r.o.Keep}
 	if r.info.Attached {
 		labels[labelAttached] = "true"
+	}
+	if r.taken != nil {
+		note.Owner, note.OwnerDir = r.taken.owner.ID, r.taken.owner.Path
+		labels[labelOwner] = note.Owner
 	}
 	conn, err := r.agentConn(ctx, docker, agent.AgentOptions{
 		Labels: labels,
@@ -188,13 +208,11 @@ func (r *run) startAgent(ctx context.Context, cancel context.CancelCauseFunc) er
 			return err
 		}
 		r.fenv.Host = r.host
-		if err := r.clock.sync(ctx, r.host.ping); err != nil {
+		if err := r.mapClock(ctx, r.host.ping); err != nil {
 			return err
 		}
-		r.info.ClockErrorNs = r.clock.errNs.Load()
 		journal.sent = r.host.journal
 	}
-	note := faults.RunNote{Run: r.info.ID, Project: r.info.Project, Host: r.engine.Endpoint(), Attached: r.info.Attached, Keep: r.o.Keep}
 	return r.undo.state.Identify(note)
 }
 
@@ -213,12 +231,17 @@ func (r *run) writePlan() error {
 	for _, in := range r.plan.Injections {
 		r.info.Mechanisms[in.Fault.ID] = in.Mechanism
 	}
-	rules, err := encodeRules(r.plan)
-	if err != nil {
-		return err
+	text := r.plan.String()
+	if r.o.inject { // nothing is judged
+		text = r.plan.Injection()
+	} else {
+		rules, err := encodeRules(r.plan)
+		if err != nil {
+			return err
+		}
+		r.info.Rules = rules
 	}
-	r.info.Rules = rules
-	if err := r.dir.Write(filePlan, []byte(r.plan.String())); err != nil {
+	if err := r.dir.Write(filePlan, []byte(text)); err != nil {
 		return err
 	}
 	return ledger.WriteRun(r.dir.Path, r.info)
@@ -254,12 +277,29 @@ func (r *run) setUp(ctx context.Context) error {
 
 // syncByClient maps the clock through a client container where there is no agent.
 func (r *run) syncByClient(ctx context.Context) error {
-	if len(r.fleet.clients) == 0 {
+	i := slices.IndexFunc(r.fleet.clients, func(c *clientConn) bool { return !c.local })
+	if i < 0 {
 		return nil
 	}
-	err := r.clock.sync(ctx, func(ctx context.Context) (int64, error) { return ping(ctx, r.fleet.clients[0].conn) })
+	return r.mapClock(ctx, func(ctx context.Context) (int64, error) { return ping(ctx, r.fleet.clients[i].conn) })
+}
+
+// mapClock maps the clock, and moves the phases so far with it: they were of this machine's own.
+func (r *run) mapClock(ctx context.Context, ping func(context.Context) (int64, error)) error {
+	was := r.clock.offset.Load()
+	if err := r.clock.sync(ctx, ping); err != nil {
+		return err
+	}
 	r.info.ClockErrorNs = r.clock.errNs.Load()
-	return err
+	moved := r.clock.offset.Load() - was
+	for i := range r.info.Phases {
+		p := &r.info.Phases[i]
+		p.From += moved
+		if p.To != 0 {
+			p.To += moved
+		}
+	}
+	return nil
 }
 
 // describeServices joins services and the images that they run.
@@ -288,17 +328,20 @@ func describeServices(services []compose.Service, images []compose.Image, fallba
 	return out
 }
 
-// target finds the container of a reference as it is now.
+// target finds the container of a reference as it is now; a whole service has none.
 func (r *run) target(ctx context.Context, ref scenarios.Ref) (faults.Target, error) {
 	if ref.Link != "" {
 		return faults.Target{Service: ref.Service, Name: ref.Link, Link: ref.Link}, nil
+	}
+	if ref.Number == 0 {
+		return faults.Target{Service: ref.Service, Project: r.info.Project, Name: ref.Service}, nil
 	}
 	all, err := r.env.Containers(ctx)
 	if err != nil {
 		return faults.Target{}, err
 	}
 	for _, c := range all {
-		if c.Service == ref.Service && c.Number == max(ref.Number, 1) {
+		if c.Service == ref.Service && c.Number == ref.Number {
 			return faults.Target{Service: c.Service, Number: c.Number, Container: c.ID, Name: c.Name}, nil
 		}
 	}

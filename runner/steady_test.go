@@ -221,6 +221,7 @@ availability       = 0.5
 errors_only_during = "faults"
 max_recovery       = "2s"
 min_rate           = 3.5
+leak               = { descriptors = 40 }
 crashes            = ["db"]
 [steady]
 for        = "2s"
@@ -228,6 +229,16 @@ operations = 6
 [guard]
 operations = 7
 probes     = 8
+[[budget]]
+phase    = "during"
+fault    = "freeze"
+workload = "orders"
+p50      = "1ms"
+p99      = "2ms"
+max      = "3ms"
+[[budget]]
+phase        = "run"
+availability = 0.5
 [[check]]
 kind     = "log"
 workload = "orders"
@@ -238,9 +249,9 @@ timeout  = "4s"
 	if err != nil {
 		t.Fatal(err)
 	}
-	half, rate, recovery := 0.5, 3.5, 2*second
+	half, rate, recovery, descriptors := 0.5, 3.5, 2*second, 40
 	want := oracle.Rules{
-		Expect: "hang", Availability: &half, ErrorsOnly: true, MaxRecovery: &recovery, MinRate: &rate, Crashes: []string{"db"}, Recovery: 9 * second,
+		Expect: "hang", Availability: &half, ErrorsOnly: true, MaxRecovery: &recovery, MinRate: &rate, Crashes: []string{"db"}, Recovery: 9 * second, Descriptors: &descriptors,
 		GuardOps: 7, GuardProbes: 8, SteadyOps: 6, SteadyFor: 2 * second,
 		Workloads: map[string]oracle.WorkloadRule{"orders": {Driver: "kafka", Rate: 50}},
 		Probes:    map[string]oracle.ProbeRule{"page": {During: "must-hold"}},
@@ -248,7 +259,8 @@ timeout  = "4s"
 			"freeze": {Kind: "pause", Services: []string{"db", "web"}, ObservedBy: []string{"orders", "page"}, Line: 12},
 			"kill":   {Kind: "kill", Instant: true, Stops: true, Services: []string{"db"}, ObservedBy: []string{"page"}, Line: 20},
 		},
-		Checks: []oracle.CheckRule{{Kind: "log", Workload: "orders", Timeout: int64(4 * time.Second)}},
+		Checks:  []oracle.CheckRule{{Kind: "log", Workload: "orders", Timeout: int64(4 * time.Second)}},
+		Budgets: []oracle.BudgetRule{{Phase: "during", Fault: "freeze", Workload: "orders", P50: 1_000_000, P99: 2_000_000, Max: 3_000_000}, {Phase: "run", Availability: &half}},
 	}
 	if diff := cmp.Diff(want, rulesOf(p)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -34,7 +34,8 @@ func (t *tracker) add(ops []ledger.Op) {
 	defer t.mu.Unlock()
 	for i := range ops {
 		o := &ops[i]
-		if o.Func == ledger.FuncRead || o.Func == ledger.FuncEnd || o.Func == ledger.FuncPoll {
+		switch o.Func {
+		case ledger.FuncRead, ledger.FuncEnd, ledger.FuncPoll, ledger.FuncAssign:
 			continue
 		}
 		s := t.streams[o.Workload]
@@ -51,7 +52,7 @@ func (t *tracker) add(ops []ledger.Op) {
 			c = &counts{}
 			s.completed[o.Complete/bucketNs] = c
 		}
-		if o.Outcome == ledger.OK {
+		if o.Served() {
 			c.ok++
 			s.total.ok++
 			continue

@@ -63,15 +63,19 @@ func TestConsumersAreBehindUntilTheyPolledToTheEnd(t *testing.T) {
 	if got := p.behind(); len(got) > 0 {
 		t.Errorf("before anything: %v", got)
 	}
-	p.add([]ledger.Op{op("orders", ledger.FuncEnd, 0, 5), op("orders", ledger.FuncEnd, 1, 3), op("orders", ledger.FuncEnd, 2, 0), op("alone", ledger.FuncEnd, 0, 9)})
+	p.add([]ledger.Op{
+		op("orders", ledger.FuncRead, 0, 4), op("orders", ledger.FuncEnd, 0, 6), // a mark of a transaction is behind the last record
+		op("orders", ledger.FuncRead, 1, 2), op("orders", ledger.FuncEnd, 1, 3), op("orders", ledger.FuncEnd, 2, 0), op("alone", ledger.FuncRead, 0, 8),
+	}, false)
+	p.add([]ledger.Op{op("orders", ledger.FuncPoll, 0, 3)}, false) // the driver's own group, which has ended with the workload
 	if got := p.behind(); len(got) > 0 {
 		t.Errorf("nobody polls, so nobody is behind: %v", got)
 	}
-	p.add([]ledger.Op{op("orders", ledger.FuncPoll, 0, 3), op("orders", ledger.FuncPoll, 0, 1), op("orders", ledger.FuncProduce, 1, 8)})
+	p.add([]ledger.Op{op("orders", ledger.FuncPoll, 0, 3), op("orders", ledger.FuncPoll, 0, 1), op("orders", ledger.FuncProduce, 1, 8)}, true)
 	if diff := cmp.Diff([]string{"orders/0 at 4 of 5", "orders/1 at 0 of 3"}, p.behind()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	p.add([]ledger.Op{op("orders", ledger.FuncPoll, 0, 4), op("orders", ledger.FuncPoll, 1, 2)})
+	p.add([]ledger.Op{op("orders", ledger.FuncPoll, 0, 4), op("orders", ledger.FuncPoll, 1, 2)}, true)
 	if got := p.behind(); len(got) > 0 {
 		t.Errorf("all is polled: %v", got)
 	}
@@ -83,8 +87,8 @@ func TestWhatIsIngestedReachesTheLedgerTheTrackerAndThePositions(t *testing.T) {
 	r.ingest([]ledger.Op{
 		{Workload: "orders", Func: ledger.FuncProduce, Invoke: second, Complete: second, Outcome: ledger.OK},
 		{Workload: "orders", Func: ledger.FuncPoll, Offset: 0, Outcome: ledger.OK},
-		{Workload: "orders", Func: ledger.FuncEnd, Offset: 2, Outcome: ledger.OK},
-	})
+		{Workload: "orders", Func: ledger.FuncRead, Offset: 1, Outcome: ledger.OK},
+	}, true)
 	if diff := cmp.Diff([]string{"orders/0 at 1 of 2"}, r.polled.behind()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -1,41 +1,58 @@
 package runner
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/discompose/discompose/compose"
+	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/scenarios"
+	"github.com/discompose/discompose/workload"
 )
 
 // up brings the environment up and waits until it is ready, running the setup steps where services wait for them.
 func (r *run) up(ctx context.Context) error {
 	s := r.o.Scenario
 	r.backgroundCtx, r.stopBack = context.WithCancel(context.WithoutCancel(ctx))
-	if !r.info.Attached {
+	if images := faultImages(s); len(images) > 0 {
+		if err := r.env.HaveImages(ctx, compose.PreflightOptions{Pull: r.o.Pull, Progress: r.composeProgress}, images); err != nil {
+			return err
+		}
+	}
+	if !r.info.Attached && r.taken == nil {
 		if err := r.preflight(ctx); err != nil {
 			return err
 		}
 	}
+	if err := refuseStandIns(s, r.fallbacks); err != nil { // also in an environment that another run has started
+		return err
+	}
+	env := r.env
 	r.background.Go(func() {
-		err := r.env.Events(r.backgroundCtx, r.dockerEvent)
+		err := env.Events(r.backgroundCtx, r.dockerEvent)
 		if err != nil && r.backgroundCtx.Err() == nil {
 			r.say(Event{Kind: EventWarn, Text: "follow the engine's events: " + err.Error()})
 		}
 	})
-	if r.info.Attached {
+	switch {
+	case r.info.Attached:
 		return r.steps(ctx, s.Setup, "setup")
+	case r.taken != nil:
+		return r.upAgain(ctx)
 	}
 	ready := s.Environment.Ready.Std()
-	ctx, cancel := context.WithTimeoutCause(ctx, ready, fmt.Errorf("%w: not ready within %s", compose.ErrNotReady, s.Environment.Ready))
+	ctx, cancel := context.WithTimeoutCause(ctx, ready, fmt.Errorf("%w: not ready within %s (environment.ready sets this)", compose.ErrNotReady, s.Environment.Ready))
 	defer cancel()
 	stage := stageSetup(s.Setup)
-	if err := r.env.Up(ctx, compose.UpOptions{Hold: stage.hold, Ready: ready, Progress: r.composeProgress}); err != nil {
+	if err := r.make(ctx, compose.UpOptions{Hold: stage.hold, Ready: ready, Progress: r.composeProgress}); err != nil {
 		return err
 	}
 	if err := r.steps(ctx, stage.early, "setup"); err != nil {
@@ -46,7 +63,36 @@ func (r *run) up(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.steps(ctx, stage.late, "setup-late")
+	if err := r.steps(ctx, stage.late, "setup-late"); err != nil {
+		return err
+	}
+	r.remember(ctx)
+	return nil
+}
+
+// mostMoves is how often an environment is made with other subnets because its own were taken in the last moment.
+const mostMoves = 5
+
+// make brings the environment up. Where another one, which starts at the same time, has taken a subnet that was free when the
+// run looked, the environment is isolated anew.
+func (r *run) make(ctx context.Context, o compose.UpOptions) error {
+	for moves := 0; ; moves++ {
+		err := r.env.Up(ctx, o)
+		if !compose.SubnetTaken(err) || moves == mostMoves || ctx.Err() != nil {
+			return err
+		}
+		r.say(Event{Kind: EventStep, Text: "another network has taken a subnet meanwhile: starting again with others"})
+		if err := r.env.Down(ctx); err != nil {
+			return err
+		}
+		r.info.Isolation, r.info.Fallbacks = nil, nil
+		if _, err := r.loadProject(ctx); err != nil {
+			return err
+		}
+		if err := r.preflight(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // preflight checks what the environment needs, and keeps the Compose file as it is started.
@@ -71,6 +117,38 @@ func (r *run) preflight(ctx context.Context) error {
 		return err
 	}
 	return r.dir.Write(fileRendered, rendered)
+}
+
+// refuseStandIns is an error where a workload's target is an embedded default that does not do what the workload judges: the
+// verdict would be about the stand-in. It wraps compose.ErrImage.
+func refuseStandIns(s *scenarios.Scenario, fallbacks []compose.Fallback) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(s.Workload)) {
+		w := s.Workload[name]
+		o, picky := w.Options.(workload.ImageNeeder)
+		if !picky || o.NeedsImage() == "" {
+			continue
+		}
+		service, _, _ := strings.Cut(w.Target, ":")
+		for _, f := range fallbacks {
+			if f.Service == service {
+				errs = append(errs, fmt.Errorf("workload %s: %w: %s of service %s (%s), and an embedded default takes its place; %s", name, compose.ErrImage, f.Image, f.Service, f.Reason, o.NeedsImage()))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// faultImages lists the images that faults will make containers from, each once, sorted.
+func faultImages(s *scenarios.Scenario) []string {
+	var out []string
+	for _, f := range s.Faults() {
+		if n, ok := f.Params.(faults.ImageNamer); ok {
+			out = append(out, n.Images()...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // setupStages says when each setup step runs.
@@ -107,7 +185,7 @@ func stageSetup(steps []scenarios.Step) setupStages {
 
 // composeProgress tells what Compose is doing.
 func (r *run) composeProgress(e compose.Event) {
-	r.say(Event{Kind: EventProgress, Text: strings.TrimSpace(e.Name + " " + e.Action + " " + e.Detail)})
+	r.say(Event{Kind: EventProgress, Text: strings.TrimSpace(e.Name + " " + cmp.Or(e.Detail, e.Action))})
 }
 
 // dockerEvent takes one event of the engine. Its time is the engine's wall clock: the age that it has by this machine's is

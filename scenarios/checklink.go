@@ -114,13 +114,16 @@ func (c *serviceCheck) link(from, to string, l LinkRef) bool {
 // server checks the side that a link goes to.
 func (c *serviceCheck) server(key string, l LinkRef) {
 	if isGlob(l.To) {
-		matched := slices.DeleteFunc(names(c.services), func(name string) bool { return !fits(l.To, name) })
-		open := func(name string) bool { return takesTCP(name, l.Port, c.services) }
+		matched := l.servers(c.services)
+		tells := func(name string) bool { return tellsTCP(name, l.Port, c.services) }
+		closed := func(name string) bool { return udpOnly(name, l.Port, c.services) }
 		switch {
 		case len(matched) == 0:
 			c.at(key, fmt.Sprintf("%q matches no service", l.To), suggest("", names(c.services)))
-		case !slices.ContainsFunc(matched, open):
-			c.at(key, fmt.Sprintf("no service that %q matches has TCP port %d", l.To, l.Port), "")
+		case !slices.ContainsFunc(matched, func(name string) bool { return !closed(name) }):
+			c.at(key, fmt.Sprintf("port %d of what %q matches is UDP", l.Port, l.To), "only TCP connections can be routed")
+		case !slices.ContainsFunc(matched, tells):
+			c.doubt(key, fmt.Sprintf("the Compose files do not mention port %d of any service that %q matches", l.Port, l.To), "a run finds out")
 		}
 		return
 	}
@@ -160,7 +163,7 @@ func (c *serviceCheck) container(key, name string, known []string) bool {
 	s, ok := find(c.services, name)
 	switch {
 	case !ok:
-		c.at(key, fmt.Sprintf("the environment has no service %q", name), suggest(name, known))
+		c.at(key, fmt.Sprintf("the environment has no service %q", name), c.otherName(name, known))
 	case s.Replicas == 0:
 		c.at(key, fmt.Sprintf("service %q has no container", name), "it is scaled to 0")
 	}

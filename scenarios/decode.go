@@ -51,7 +51,7 @@ func (d *decoder) table(n *node, key string, open bool, into ...reflect.Value) {
 		if v := n.table[k]; v.table != nil || (v.isList() && len(v.list) > 0 && v.list[0].table != nil) {
 			what = "unknown table"
 		}
-		d.add(n.table[k].place, joinKey(key, k), what, suggest(k, keysOf(types...)))
+		d.add(n.table[k].place, joinKey(key, k), what, suggestKey(k, keysOf(types...)))
 	}
 }
 

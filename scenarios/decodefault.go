@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -56,8 +57,15 @@ func (d *decoder) kind(n *node, key string) (spec faults.Spec, params faults.Fau
 		d.add(k.place, path, fmt.Sprintf("kind %q is %s", name, notYet), "")
 		return spec, nil, false
 	}
+	d.add(k.place, path, fmt.Sprintf("unknown kind %q", name), SuggestKind(name, d.kinds))
+	return spec, nil, false
+}
+
+// SuggestKind is a hint for the name of a kind that there is not: the nearest one, planned ones included, else where to
+// find them all.
+func SuggestKind(name string, kinds []faults.Spec) string {
 	var names []string
-	for _, s := range d.kinds {
+	for _, s := range kinds {
 		names = append(names, string(s.Kind))
 	}
 	hint := suggest(name, names)
@@ -66,8 +74,7 @@ func (d *decoder) kind(n *node, key string) (spec faults.Spec, params faults.Fau
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 	}
-	d.add(k.place, path, fmt.Sprintf("unknown kind %q", name), hint)
-	return spec, nil, false
+	return cmp.Or(hint, "discompose faults lists the kinds")
 }
 
 // faultIDs lists the id of each [[fault]]: its own, else its kind, or kind-2 and so on where that is taken.
@@ -88,9 +95,9 @@ func faultIDs(list *node) []string {
 		if ids[i] != "" {
 			continue
 		}
-		kind := text(n, "kind")
+		kind := cmp.Or(text(n, "kind"), "fault")
 		id := kind
-		for k := 2; id == "" || taken[id]; k++ {
+		for k := 2; taken[id]; k++ {
 			id = fmt.Sprintf("%s-%d", kind, k)
 		}
 		ids[i], taken[id] = id, true

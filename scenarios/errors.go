@@ -176,11 +176,46 @@ func nearest(name string, known []string) string {
 		return best
 	}
 	for _, k := range known {
-		if strings.Contains(k, name) && (best == "" || len(k) < len(best)) {
+		part := strings.Contains(k, name) || (len(k) >= 3 && strings.Contains(name, k))
+		if part && (best == "" || abs(len(k)-len(name)) < abs(len(best)-len(name))) {
 			best = k
 		}
 	}
 	return best
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// meant is the key that other tools' files call by another name, where it is known here.
+func meant(key string, known []string) string {
+	for _, words := range [][]string{
+		{"target", "url", "uri", "host", "address", "service", "container", "link", "targets"},
+		{"every", "interval", "period", "frequency"},
+		{"for", "duration", "length", "hold"},
+		{"at", "start", "begin", "when", "offset"},
+		{"kind", "type", "fault", "action"},
+		{"during", "expect", "tolerance"},
+		{"files", "file", "compose", "compose_file", "path"},
+		{"match", "matches", "contains", "regex", "pattern"},
+		{"command", "cmd", "exec", "args"},
+		{"driver", "kind", "type"},
+		{"within", "timeout", "deadline"},
+	} {
+		if slices.Contains(known, words[0]) && slices.Contains(words[1:], strings.ToLower(key)) {
+			return words[0]
+		}
+	}
+	return ""
+}
+
+// suggestKey is suggest for a key.
+func suggestKey(key string, known []string) string {
+	if nearest(key, known) == "" {
+		if m := meant(key, known); m != "" {
+			return fmt.Sprintf("did you mean %q?", m)
+		}
+	}
+	return suggest(key, known)
 }
 
 // distance is the least number of insertions, deletions, substitutions and swaps of neighbours that turn a into b

@@ -47,6 +47,7 @@ type kill struct {
 }
 
 func (k *kill) Down() time.Duration { return k.DownFor.Std() }
+func (k *kill) ByPolicy() bool      { return k.DownFor == 0 }
 func (*kill) Validate() error       { return nil }
 
 type restart struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/oracle"
 )
 
 // JSONSchema is docs/reference/scenario.schema.json: a JSON Schema (draft 2020-12) of the scenario file, for editors. It
@@ -50,6 +51,8 @@ func (g schemaMaker) object(t reflect.Type) schema {
 		g.perKind(out)
 	case reflect.TypeFor[Workload]():
 		g.perDriver(out)
+	case reflect.TypeFor[Check]():
+		g.perCheck(out)
 	case reflect.TypeFor[Nemesis]():
 		one := func(key string) schema { return schema{"required": []string{key}} }
 		out["oneOf"] = []schema{one("count"), one("time_limit")}
@@ -153,10 +156,15 @@ func (g schemaMaker) perKind(out schema) {
 		names = append(names, string(s.Kind))
 		props, required := g.properties(reflect.TypeOf(s.New()).Elem())
 		then := schema{"properties": props}
-		if s.Instant {
+		_, finite := s.New().(faults.Finite) // which may end by itself: Parse knows
+		switch {
+		case s.Instant:
 			props["for"] = false
-		} else {
+		case !finite:
 			required = append(required, "for")
+		}
+		if !s.Rolling {
+			props["gate"] = false
 		}
 		if len(required) > 0 {
 			then["required"] = required
@@ -181,6 +189,16 @@ func (g schemaMaker) perDriver(out schema) {
 	if len(cases) > 0 {
 		out["allOf"] = cases
 	}
+}
+
+// perCheck gives a check's options the keys of its kind.
+func (g schemaMaker) perCheck(out schema) {
+	var cases []schema
+	for _, k := range oracle.Kinds() {
+		options := g.object(reflect.TypeOf(k.New()).Elem())
+		cases = append(cases, when("kind", k.Name, schema{"properties": schema{"options": options}}))
+	}
+	out["allOf"] = cases
 }
 
 func when(key, value string, then schema) schema {

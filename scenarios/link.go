@@ -129,7 +129,7 @@ func (s *Scenario) edges(links []LinkRef, services []Service) []LinkRef {
 	for _, l := range links {
 		servers, clients := []string{l.To}, append(s.clients(), l.From)
 		if len(services) > 0 {
-			servers, clients = names(services), append(names(services), s.clients()...)
+			servers, clients = l.servers(services), append(names(services), s.clients()...)
 		}
 		for _, to := range servers {
 			for _, from := range clients {
@@ -144,13 +144,24 @@ func (s *Scenario) edges(links []LinkRef, services []Service) []LinkRef {
 	return slices.Compact(out)
 }
 
+// servers are the services that the link may go to: of those that a glob matches the ones that tell of the port, or do
+// not tell, and where there are none all of them, for a file need not mention every port.
+func (l LinkRef) servers(services []Service) []string {
+	matched := slices.DeleteFunc(names(services), func(name string) bool { return !fits(l.To, name) })
+	told := slices.DeleteFunc(slices.Clone(matched), func(name string) bool { return !tellsTCP(name, l.Port, services) })
+	if isGlob(l.To) && len(told) > 0 {
+		return told
+	}
+	return matched
+}
+
 // routable reports whether the connections of an edge can be sent through a proxy in the client's network namespace.
 func (s *Scenario) routable(e LinkRef, services []Service) bool {
 	if len(services) == 0 {
 		return !isGlob(e.From) && !isGlob(e.To) && (!isClient(e.From) || slices.Contains(s.clients(), e.From))
 	}
 	to, ok := find(services, e.To)
-	if !ok || to.Replicas == 0 || unroutable(e.To, services) != "" || !takesTCP(e.To, e.Port, services) {
+	if !ok || to.Replicas == 0 || unroutable(e.To, services) != "" || udpOnly(e.To, e.Port, services) {
 		return false
 	}
 	if slices.Contains(s.clients(), e.From) {

@@ -89,8 +89,22 @@ func udpOnly(name string, port int, services []Service) bool {
 	return udp
 }
 
-// takesTCP reports whether a service may listen on a TCP port.
-func takesTCP(name string, port int, services []Service) bool {
+// behind is the container's port that the host's leads to, where a service or one that shares its network namespace
+// publishes it.
+func behind(name string, port int, services []Service) (inside int, ok bool) {
+	for _, s := range services {
+		if s.Name != name && namespace(s.Name, services) != namespace(name, services) {
+			continue
+		}
+		if inside, ok = s.HostPorts[port]; ok {
+			return inside, true
+		}
+	}
+	return 0, false
+}
+
+// tellsTCP reports whether a service, as far as it tells, listens on a TCP port.
+func tellsTCP(name string, port int, services []Service) bool {
 	known := ports(name, services)
 	return (len(known) == 0 || slices.Contains(known, port)) && !udpOnly(name, port, services)
 }

@@ -2,8 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -103,9 +101,7 @@ func (v *validator) nemesis() {
 		v.atLeastOne(joinKey(key, "weight"), f.Weight)
 		v.does(key, f.Fault())
 	}
-	for i, g := range n.Gate {
-		v.gate(indexKey("nemesis.gate", i), g)
-	}
+	v.gates("nemesis.gate", n.Gate)
 	for i, f := range v.s.Fault {
 		if strings.HasPrefix(f.ID, NemesisPrefix) {
 			v.at(joinKey(indexKey("fault", i), "id"), fmt.Sprintf("%q is a name of the nemesis' own faults", f.ID), "use another")
@@ -148,91 +144,6 @@ func (v *validator) interval(list []units.Duration) {
 	}
 }
 
-func (v *validator) gate(key string, g Gate) {
-	if v.has(key) {
-		return
-	}
-	if g.Probe != "" {
-		if name := strings.TrimPrefix(g.Probe, "probe."); v.s.Probe[name].Kind == "" {
-			v.at(key, fmt.Sprintf("there is no probe %q", name), suggest(name, slices.Sorted(maps.Keys(v.s.Probe))))
-		}
-		return
-	}
-	if t, ok := parseTarget(g.Query.Service); !ok || t.glob() {
-		v.at(joinKey(key, "service"), fmt.Sprintf("%q is no service", g.Query.Service), `as in "kafka" or "kafka[2]"`)
-	}
-	v.command(key, g.Query.Exec, g.Query.Matches)
-}
-
-// command checks a command and the pattern of its output.
-func (v *validator) command(key string, argv []string, matches string) *regexp.Regexp {
-	if len(argv) == 0 || argv[0] == "" {
-		v.at(joinKey(key, "exec"), "is empty", "write the command and its arguments")
-	}
-	re, err := regexp.Compile(matches)
-	if err != nil {
-		v.at(joinKey(key, "matches"), regexpProblem(err), "")
-	}
-	return re
-}
-
-// leader checks pick = "leader" and the query that says what it means.
-func (v *validator) leader(key string, f Fault) {
-	pick, query := joinKey(key, "pick"), joinKey(key, "query")
-	switch {
-	case f.Pick == "leader" && f.Query == nil:
-		v.at(pick, "needs query", `what leader means: query = { exec = [...], matches = "Leader: (\\d+)", service = "kafka$1" }`)
-	case f.Pick != "leader" && f.Query != nil:
-		v.at(query, `needs pick = "leader"`, "nothing else asks it")
-	}
-	if f.Pick == "leader" && len(f.links()) > 0 {
-		v.at(pick, "a link has no leader", "a query is about services; aim at one")
-	}
-	if f.Query == nil || v.has(query) {
-		return
-	}
-	re := v.command(query, f.Query.Exec, f.Query.Matches)
-	if !strings.Contains(f.Query.Service, "$") || re == nil {
-		return
-	}
-	for _, m := range groupPattern.FindAllStringSubmatch(f.Query.Service, -1) {
-		name := m[1] + m[2]
-		if !slices.Contains(groups(re), name) {
-			v.at(joinKey(query, "service"), fmt.Sprintf("$%s is no group of matches", name), `$1 is the first; write $${1} where a letter, a digit or _ follows`)
-		}
-	}
-}
-
-var groupPattern = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
-
-// groups lists the names that a template may use for the groups of a pattern.
-func groups(re *regexp.Regexp) []string {
-	out := []string{"0"}
-	for i, name := range re.SubexpNames()[1:] {
-		out = append(out, fmt.Sprint(i+1))
-		if name != "" {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// Names finds the candidate that the output of the query's command names through its Service. ok is false where out does
-// not match, or names none of them.
-func (q Query) Names(out string, candidates []Ref) (leader Ref, ok bool) {
-	re, err := regexp.Compile(q.Matches)
-	if err != nil {
-		return Ref{}, false
-	}
-	m := re.FindStringSubmatchIndex(out)
-	if m == nil {
-		return Ref{}, false
-	}
-	leader = ParseRef(string(re.ExpandString(nil, q.Service, out, m)))
-	leader.Number = max(leader.Number, 1)
-	return leader, slices.Contains(candidates, leader)
-}
-
 // nemesis checks what the [nemesis] table aims at.
 func (c *serviceCheck) nemesis() {
 	if c.s.Nemesis == nil {
@@ -241,19 +152,5 @@ func (c *serviceCheck) nemesis() {
 	for i, f := range c.s.Nemesis.Fault {
 		c.aimed(indexKey("nemesis.fault", i), f.Fault())
 	}
-	for i, g := range c.s.Nemesis.Gate {
-		if t, ok := parseTarget(g.Query.Service); ok && g.Probe == "" {
-			c.replica(joinKey(indexKey("nemesis.gate", i), "service"), t.pattern, t.number)
-		}
-	}
-}
-
-// leader checks a query's service where it is the name itself.
-func (c *serviceCheck) leader(key string, f Fault) {
-	if f.Query == nil || f.Query.Service == "" || strings.Contains(f.Query.Service, "$") {
-		return
-	}
-	if t, ok := parseTarget(f.Query.Service); ok {
-		c.replica(joinKey(joinKey(key, "query"), "service"), t.pattern, t.number)
-	}
+	c.gates("nemesis.gate", c.s.Nemesis.Gate)
 }

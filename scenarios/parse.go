@@ -11,6 +11,7 @@ import (
 
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/internal/units"
+	"github.com/discompose/discompose/oracle"
 )
 
 // Options say what a scenario may use. The zero value knows no kind, no variable and no driver's options.
@@ -28,6 +29,8 @@ type Options struct {
 	Drivers map[string]func() any
 	// Environments are the shipped environments for environment.use; nil leaves the name unchecked.
 	Environments []string
+	// Unobserved allows a scenario without workload and probe: that of a fault which is applied by hand.
+	Unobserved bool
 	// Origin says where the file came from, as Find returns it. Errors name the file by its Path.
 	Origin Origin
 }
@@ -79,7 +82,8 @@ func parse(fsys fs.FS, name string, o Options) (*Scenario, error) {
 		}
 	}
 	d.options(s, root, o.Drivers)
-	(&validator{&l.problems, s, o.Environments}).scenario(path.Base(name))
+	d.checkOptions(s, root)
+	(&validator{&l.problems, s, o.Environments, o.Unobserved}).scenario(path.Base(name))
 	return s, l.list.err()
 }
 
@@ -132,12 +136,38 @@ func (d *decoder) options(s *Scenario, root *node, drivers map[string]func() any
 		if n.table == nil {
 			continue
 		}
-		d.table(n, key, false, v.Elem())
-		if c, ok := into.(interface{ Validate() error }); ok && !d.has(key) {
-			d.params(key, v.Elem().Type(), c.Validate())
-		}
+		d.tuned(n, key, into)
 		w.Options = into
+		if o, ok := into.(interface{ DefaultClients() int }); ok && table.table["clients"] == nil {
+			w.Clients = o.DefaultClients()
+		}
 		s.Workload[name] = w
+	}
+}
+
+// checkOptions decodes the options of each check into its kind's type.
+func (d *decoder) checkOptions(s *Scenario, root *node) {
+	for i := range s.Check {
+		c := &s.Check[i]
+		n := root.table["check"].list[i].table["options"]
+		c.Options = nil
+		kinds := oracle.Kinds()
+		at := slices.IndexFunc(kinds, func(k oracle.Kind) bool { return k.Name == c.Kind })
+		if n == nil || n.table == nil || at < 0 {
+			continue
+		}
+		into := kinds[at].New()
+		d.tuned(n, joinKey(indexKey("check", i), "options"), into)
+		c.Options = into
+	}
+}
+
+// tuned decodes a table into the struct that into points to, and validates it if it can.
+func (d *decoder) tuned(n *node, key string, into any) {
+	v := reflect.ValueOf(into).Elem()
+	d.table(n, key, false, v)
+	if c, ok := into.(interface{ Validate() error }); ok && !d.has(key) {
+		d.params(key, v.Type(), c.Validate())
 	}
 }
 

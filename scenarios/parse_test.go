@@ -9,12 +9,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/scenarios"
+	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 )
 
 // leading is a fault on a leader.
 func leading(more string) string {
 	return "[[fault]]\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\npick = \"leader\"\n" + more
+}
+
+// kindsOf lists the names of a list, as an error tells them.
+func kindsOf[T any](list []T, name func(T) string) string {
+	var names []string
+	for _, x := range list {
+		names = append(names, name(x))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Every case is added to base, whose last line is 8; its own first line is 9.
@@ -42,8 +54,6 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{"an unknown kind", "[[fault]]\nkind = \"puase\"\ntarget = \"kafka\"\nat = \"1s\"", []string{`t.toml:10:1: fault[0].kind: unknown kind "puase" (did you mean "pause"?)`}},
 		{"an unknown kind near a planned one", "[[fault]]\nkind = \"latencies\"\ntarget = \"kafka\"\nat = \"1s\"", []string{`t.toml:10:1: fault[0].kind: unknown kind "latencies" (did you mean "latency"?)`}},
 		{"a kind of a later version", "[[fault]]\nkind = \"latency\"\ntarget = \"a->b:1\"\nat = \"1s\"\ndelay = \"1s\"", []string{`t.toml:10:1: fault[0].kind: kind "latency" is not yet supported`}},
-		{"a driver of a later version", "[workload.db]\ndriver = \"postgres\"\ntarget = \"db:5432\"\noptions = { x = 1 }", []string{`t.toml:10:1: workload.db.driver: "postgres" is not yet supported (write one of kafka)`}},
-		{"a check of a later version", "[[check]]\nkind = \"bank\"\nworkload = \"orders\"", []string{`t.toml:10:1: check[0].kind: "bank" is not yet supported (write one of log)`}},
 		{"a probe of a later version", "[probe.db]\nkind = \"sql\"", []string{`t.toml:10:1: probe.db.kind: "sql" is not yet supported (write one of tcp, http, exec, command, log)`}},
 		{"links", "[[link]]\nfrom = \"*\"\nto = \"kafka:9092\"\n[[link]]\nfrom = \"a\"\nto = \"kafka:9092\"", nil},
 		{"a wrong key in a link", "[[link]]\nform = \"*\"\nto = \"kafka:9092\"", []string{
@@ -88,6 +98,7 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 				`t.toml:20:11: nemesis.fault[0].for: missing (how long the fault holds, as in for = "8s")`,
 				`t.toml:21:1: nemesis.fault[0].weight: must be at least 1`,
 				`t.toml:26:1: nemesis.fault[1].target: "a->b:1" is a link; cpu_limit takes a service`,
+				`t.toml:28:1: nemesis.fault[1].cpus: must be above 0`,
 				`t.toml:29:16: nemesis.fault[1].observed_by[0]: there is no workload or probe "order" (did you mean "orders"?)`,
 			},
 		},
@@ -110,14 +121,14 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 			`t.toml:14:1: fault[0].pick: needs query (what leader means: query = { exec = [...], matches = "Leader: (\\d+)", service = "kafka$1" })`,
 		}},
 		{"a query that nothing asks", strings.Replace(leading("query = { exec = [\"x\"] }"), "leader", "one", 1), []string{
-			`t.toml:15:1: fault[0].query: needs pick = "leader" (nothing else asks it)`,
+			`t.toml:15:1: fault[0].query: needs pick = "leader", "follower" or "query" (nothing else asks it)`,
 		}},
 		{"what is wrong with a query", leading("query = { exec = [], matches = \"a(b)\", service = \"kafka$2\" }"), []string{
 			`t.toml:15:11: fault[0].query.exec: is empty (write the command and its arguments)`,
 			`t.toml:15:40: fault[0].query.service: $2 is no group of matches ($1 is the first; write $${1} where a letter, a digit or _ follows)`,
 		}},
 		{"a query without a command, and with a pattern that is none", leading("query = { matches = \"a(\" }"), []string{
-			`t.toml:15:1: fault[0].query.exec: missing (a command to run in one of the target's containers after the other, until one answers: it exits 0, and its output matches)`,
+			`t.toml:15:1: fault[0].query.exec: missing (a command to run in the target's containers, one after the other, until one answers: it exits 0, and its output matches; for pick = "query" without service, in all of them)`,
 		}},
 		{"for on stop", "[[fault]]\nkind = \"stop\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\ndown = \"1s\"", []string{`t.toml:13:1: fault[0].for: stop is instantaneous (use down: the time until the target is started again)`}},
 		{"for on restart", "[[fault]]\nkind = \"restart\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"", []string{`t.toml:13:1: fault[0].for: restart is instantaneous (leave it out)`}},
@@ -179,7 +190,7 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 			`t.toml:13:1: workload.broker.rate: must not be negative (0 is as fast as answers come)`,
 			`t.toml:14:1: workload.broker.timeout: must be longer than 0s`,
 			`t.toml:15:11: workload."a b": "a b" is no name (use letters, digits, -, _ and ., and begin with a letter or digit)`,
-			`t.toml:16:1: workload."a b".driver: "kafkaa" is not one of kafka (did you mean "kafka"?)`,
+			`t.toml:16:1: workload."a b".driver: "kafkaa" is not one of ` + kindsOf(drivers.All(), func(d workload.Spec) string { return d.Name }) + ` (did you mean "kafka"?)`,
 		}},
 		{"a workload and a probe of one name", "[probe.orders]\nkind = \"tcp\"\ntarget = \"kafka:1\"", []string{`t.toml:3:11: workload.orders: a probe has the same name (observed_by and reports could not tell them apart)`}},
 		{"probes", "match = \"x\"\n[probe.a]\nkind = \"http\"\ntarget = \"web:80\"\nmatch = \"(\"\nstatus = [99]\n[probe.b]\nkind = \"exec\"\ntarget = \"kafka*\"\n[probe.c]\nkind = \"command\"\ntarget = \"x\"\ncommand = []\n[probe.d]\nkind = \"log\"\ntarget = \"kafka\"\nevery = \"0s\"", []string{
@@ -197,13 +208,32 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{"checks", "[[check]]\nkind = \"log\"\n[[check]]\nkind = \"log\"\nworkload = \"order\"\n[[check]]\nkind = \"lgo\"\nworkload = \"orders\"", []string{
 			`t.toml:9:3: check[0].workload: missing (whose operations it judges)`,
 			`t.toml:13:1: check[1].workload: there is no workload "order" (did you mean "orders"?)`,
-			`t.toml:15:1: check[2].kind: "lgo" is not one of log (did you mean "log"?)`,
+			`t.toml:15:1: check[2].kind: "lgo" is not one of ` + kindsOf(oracle.Kinds(), func(k oracle.Kind) string { return k.Name }) + ` (did you mean "log"?)`,
+		}},
+		{"options of checks", "[[check]]\nkind = \"set\"\nworkload = \"orders\"\noptions = { stael = \"allow\" }\n[[check]]\nkind = \"set\"\nworkload = \"orders\"\noptions = { stale = \"yes\" }\n[[check]]\nkind = \"log\"\nworkload = \"orders\"\noptions = { x = 1 }", []string{
+			`t.toml:12:13: check[0].options.stael: unknown key (did you mean "stale"?)`,
+			`t.toml:14:1: check[1].kind: there is a set check of orders already`,
+			`t.toml:16:13: check[1].options.stale: "yes" is not one of fail, allow`,
+			`t.toml:20:13: check[2].options.x: unknown key (known: isolation)`,
 		}},
 		{"a URL that is not HTTP", "[probe.ftp]\nkind = \"http\"\ntarget = \"ftp://web/\"", []string{`t.toml:11:1: probe.ftp.target: "ftp://web/" is no URL (as in "http://web:8080/health", whose host is a service)`}},
-		{"the log check on another driver", "[workload.db]\ndriver = \"postgres\"\ntarget = \"db:5432\"\n[[check]]\nkind = \"log\"\nworkload = \"db\"", []string{
-			`t.toml:10:1: workload.db.driver: "postgres" is not yet supported (write one of kafka)`,
-			`t.toml:14:1: check[0].workload: the log check needs a workload with driver = "kafka", not "postgres"`,
+		{"budgets", "[[fault]]\nid = \"freeze\"\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\nobserved_by = [\"orders\"]\n[[budget]]\nphase = \"during\"\nfault = \"freeze\"\nworkload = \"orders\"\np99 = \"250ms\"\n[[budget]]\nphase = \"run\"\navailability = 0.99", nil},
+		{"recovery in a phase that has none", "[[budget]]\nphase = \"run\"\nrecovery = \"2s\"", []string{
+			`t.toml:11:1: budget[0].recovery: phase = "run" has no recovery (write phase = "after")`,
 		}},
+		{"wrong budgets", "[[fault]]\nid = \"freeze\"\nkind = \"pause\"\ntarget = \"kafka\"\nat = \"1s\"\nfor = \"1s\"\nobserved_by = [\"orders\"]\n[[budget]]\nphase = \"durin\"\nfault = \"freze\"\nworkload = \"order\"\navailability = 1.5\np50 = \"0s\"\n[[budget]]\nphase = \"run\"\nfault = \"freeze\"\n[[budget]]\nphase = \"after\"\nfault = \"freeze\"\nworkload = \"broker\"\nmax = 5\np95 = \"1s\"", []string{
+			`t.toml:17:1: budget[0].phase: "durin" is not one of before, during, after, run (did you mean "during"?)`,
+			`t.toml:18:1: budget[0].fault: there is no fault "freze" (did you mean "freeze"?)`,
+			`t.toml:19:1: budget[0].workload: there is no workload or probe "order" (did you mean "orders"?)`,
+			`t.toml:20:1: budget[0].availability: 1.5 is not in [0,1] (it is a ratio, as in 0.99)`,
+			`t.toml:21:1: budget[0].p50: must be longer than 0s (leave it out to bound nothing)`,
+			`t.toml:22:3: budget[1]: it bounds nothing (set availability, p50, p99, max or recovery)`,
+			`t.toml:24:1: budget[1].fault: phase = "run" is not about a fault (leave it out)`,
+			`t.toml:28:1: budget[2].workload: broker does not observe freeze (add it to observed_by of the fault)`,
+			`t.toml:29:1: budget[2].max: must be a duration, not an integer (write "8s")`,
+			`t.toml:30:1: budget[2].p95: unknown key (did you mean "p99"?)`,
+		}},
+		{"a budget without a fault", "[[budget]]\nphase = \"before\"\np50 = \"1s\"", []string{`t.toml:10:1: budget[0].phase: the scenario has no fault (write "run", or add a [[fault]])`}},
 		{"expectations", "[expect]\nverdict = \"dataloss\"\navailability = 1.5\nerrors_only_during = \"always\"\nmax_recovery = \"0s\"\nmin_rate = -1\n[recovery]\nwithin = \"0s\"\n[steady]\nfor = \"60s\"\noperations = 0\n[guard]\nprobes = 0", []string{
 			`t.toml:10:1: expect.verdict: "dataloss" is neither pass nor a class (did you mean "data-loss"?)`,
 			`t.toml:11:1: expect.availability: 1.5 is not in [0,1] (it is a ratio, as in 0.5)`,
@@ -224,6 +254,11 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 		{"a variable that is missing, and one that is none", "timeout = \"${TIMEOUT}\"\ntarget2 = \"${a-b}\"", []string{
 			`t.toml:9:1: probe.broker.timeout: the environment has no variable TIMEOUT (set it, or write $${TIMEOUT} for the text itself)`,
 			`t.toml:10:1: probe.broker.target2: "${a-b}" is no variable (write ${NAME}, or $${ for the text "${")`,
+		}},
+		{"expectations of leaks", "[expect]\nleak = { descriptors = -1 }\n", []string{`t.toml:10:10: expect.leak.descriptors: must not be negative`}},
+		{"expectations of leaks without a number", "[expect.leak]\nsockets = 3\n", []string{
+			`t.toml:9:9: expect.leak.descriptors: missing (descriptors (files, sockets, pipes) of all its processes together)`,
+			`t.toml:10:1: expect.leak.sockets: unknown key (known: descriptors)`,
 		}},
 		{"types", "[expect]\ncrashes = \"kafka\"\navailability = \"half\"\nmin_rate = nan\n[environment.env]\nA = 1\n[guard]\noperations = 1.5\n[workload.orders.x]\n[[workload.orders.y]]", []string{
 			`t.toml:10:1: expect.crashes: must be a list of strings, not a string`,
@@ -258,7 +293,7 @@ func TestParseReportsWhatTheWholeFileLacks(t *testing.T) {
 		{"two environments", "[environment]\nuse = \"kafka\"\nattach = \"p\"\nready = \"0s\"\nshare = [\"volumes:x\"]\npublish = [\"web\"]\n[probe.a]\nkind = \"tcp\"\ntarget = \"a:1\"\n", []string{
 			`t.toml:3:1: environment.attach: excludes use (an environment has exactly one of use, files and attach)`,
 			`t.toml:4:1: environment.ready: must be longer than 0s`,
-			`t.toml:5:10: environment.share[0]: "volumes:x" is no item (write "volume:name", "bind:/path", "network:name", "port:service" or "container:name")`,
+			`t.toml:5:10: environment.share[0]: "volumes:x" is no item (write "volume:name", "bind:/path", "network:name", "port:service", "logging:service" or "container:name")`,
 			`t.toml:6:12: environment.publish[0]: "web" is not service:port (as in "kafka:9092")`,
 		}},
 		{"no tables where tables belong", "environment = 3\nworkload = { x = 3, y = { driver = \"kafka\", target = \"a:1\", options = [] } }\nprobe = []\nfault = [1, {}]\nsteady = \"x\"\nnemesis = 1\nlink = [1]\n", []string{

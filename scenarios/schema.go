@@ -29,6 +29,7 @@ type Scenario struct {
 	Fault       []Fault             `toml:"fault" doc:"the faults, on a timeline that starts when the workload is steady"`
 	Recovery    Recovery            `toml:"recovery" doc:"how the run waits after the last heal"`
 	Expect      Expect              `toml:"expect" doc:"what the scenario expects of the system"`
+	Budget      []Budget            `toml:"budget" doc:"how many operations may fail, and how long they may take, before, during and after faults"`
 	Check       []Check             `toml:"check" doc:"checkers over the ledger"`
 	Steady      Steady              `toml:"steady" doc:"what counts as a steady state before the first fault"`
 	Guard       Guard               `toml:"guard" doc:"operations that each fault's window needs before, inside and after it, so that no pass is vacuous"`
@@ -57,10 +58,10 @@ type Environment struct {
 	Env      map[string]string `toml:"env" doc:"variables for interpolation in the Compose files"`
 	EnvFile  []string          `toml:"env_file" doc:"files with such variables, relative to the scenario"`
 	Ready    units.Duration    `toml:"ready" default:"120s" doc:"deadline for every service to be running and healthy"`
-	Share    []string          `toml:"share" doc:"items that isolation leaves as they are: \"volume:name\", \"bind:/path\", \"network:name\", \"port:service\""`
+	Share    []string          `toml:"share" doc:"items that isolation leaves as they are: \"volume:name\", \"bind:/path\", \"network:name\", \"port:service\", \"logging:service\", \"container:name\""`
 	Publish  []string          `toml:"publish" doc:"ports that the host may reach: \"web:8080\""`
 	Fallback *bool             `toml:"fallback" default:"true" doc:"whether a shipped environment may use its embedded default for an image that cannot be had"`
-	Fresh    *bool             `toml:"fresh" default:"true" doc:"start the environment anew for this scenario"`
+	Fresh    *bool             `toml:"fresh" default:"true" doc:"start the environment anew for this scenario. false: where several scenarios are run in one call, it may use the environment of one before it, or leave its own to one after it, if their environment tables are equal, both say false, the earlier one passed, and every container stands as it was started. Volumes keep what was written, what the workload wrote is taken away, setup steps run again, and services that the runner reads (label io.discompose.ops) start anew; a scenario with a setup step that has before uses none"`
 	Attach   string            `toml:"attach" doc:"a running Compose project to use instead; nothing is created, recreated or removed in it"`
 }
 
@@ -75,9 +76,9 @@ type Step struct {
 
 // Workload is one group of clients.
 type Workload struct {
-	Driver     string         `toml:"driver" required:"true" enum:"kafka" planned:"etcd|nats|postgres|redis|s3|http|rabbitmq|exec" doc:"what the clients speak"`
+	Driver     string         `toml:"driver" required:"true" enum:"etcd|exec|http|kafka|nats|postgres|rabbitmq|redis|s3" doc:"what the clients speak"`
 	Target     string         `toml:"target" required:"true" doc:"service:port"`
-	Clients    int            `toml:"clients" default:"1" doc:"concurrent clients in one client container"`
+	Clients    int            `toml:"clients" default:"1" doc:"concurrent clients in one client container; objects (driver s3, and http with model = \"objects\") have 24 by default"`
 	Containers int            `toml:"containers" default:"1" doc:"client containers to spread the clients over"`
 	Rate       float64        `toml:"rate" default:"0" doc:"operations per second over all clients; 0: as fast as answers come"`
 	Timeout    units.Duration `toml:"timeout" default:"30s" doc:"after which an operation that has not returned counts as unknown"`
@@ -108,8 +109,9 @@ type Fault struct {
 	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
 	Every      units.Duration  `toml:"every" doc:"repeat it, from start to start; with times"`
 	Times      int             `toml:"times" doc:"how often; with every"`
-	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader" doc:"which of the target's containers, or single links; chosen by the seed, and leader by query when the fault is due"`
-	Query      *Query          `toml:"query" doc:"what pick = \"leader\" means"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader|follower|query" doc:"which of the target's containers, or single links: chosen by the seed; or by query when the fault is due: leader is the one that it names, follower one of the others, by the seed, and query every one for which it holds, or which it names"`
+	Query      *Query          `toml:"query" doc:"what pick = \"leader\", \"follower\" and \"query\" mean"`
+	Gate       []Gate          `toml:"gate" doc:"kinds that roll over their targets: what must hold, beside the last target being ready, before the next, within recovery.within; as in [nemesis]. A gate that does not hold in time ends the rolling, and the run fails as hang"`
 	ObservedBy []string        `toml:"observed_by" doc:"the workloads and probes whose operations must span the window; default: all"`
 
 	// Params are the kind's own keys, decoded into its type.
@@ -136,13 +138,34 @@ type Expect struct {
 	MaxRecovery      *units.Duration `toml:"max_recovery" doc:"longest time from the end of a fault until the workload succeeds again"`
 	MinRate          *float64        `toml:"min_rate" doc:"least acknowledged operations per second inside each fault's window, over all workloads"`
 	Crashes          []string        `toml:"crashes" doc:"services that may exit and come back by their restart policy"`
+	Leak             *Leak           `toml:"leak" doc:"what must come back after the faults: each container is measured before the first one and, while the workload goes on, after recovery; what is still held recovery.within after the last heal has leaked"`
+}
+
+// Leak is how much more a container may hold after the faults than before them.
+type Leak struct {
+	Descriptors int `toml:"descriptors" required:"true" doc:"descriptors (files, sockets, pipes) of all its processes together"`
+}
+
+// Budget bounds the operations of one phase; the run fails as unavailable where they are out of it. Latencies are those of
+// operations that succeeded, from their planned instant on.
+type Budget struct {
+	Phase        string          `toml:"phase" required:"true" enum:"before|during|after|run" doc:"of a fault: before (as long as its window, from the start of the timeline on at the earliest), during, after (until the next fault, or the end of recovery); run: from the start of the timeline to the end of recovery"`
+	Fault        string          `toml:"fault" doc:"the id of a [[fault]]; default: each fault for itself. Not with phase = \"run\""`
+	Workload     string          `toml:"workload" doc:"a workload or a probe; default: each workload for itself, or each probe where there is none"`
+	Availability *float64        `toml:"availability" doc:"least share of operations that succeed, in [0,1]"`
+	P50          *units.Duration `toml:"p50" doc:"longest median latency"`
+	P99          *units.Duration `toml:"p99" doc:"longest latency of 99 of 100 operations"`
+	Max          *units.Duration `toml:"max" doc:"longest latency"`
+	Recovery     *units.Duration `toml:"recovery" doc:"phase = \"after\": longest time from the end of the fault to the first success after which no failure came for a second"`
 }
 
 // Check is one checker over the ledger.
 type Check struct {
-	Kind     string         `toml:"kind" required:"true" enum:"log" planned:"set|register|objects|bank|counter|queue|unique-ids|append|availability|latency" doc:"log: no acknowledged record lost, none duplicated, order kept in each partition"`
+	Kind     string         `toml:"kind" required:"true" enum:"append|bank|counter|log|objects|queue|register|set|unique-ids" doc:"what it promises; see the kinds of checks"`
 	Workload string         `toml:"workload" required:"true" doc:"whose operations it judges"`
 	Timeout  units.Duration `toml:"timeout" default:"60s" doc:"after which its verdict is checker-unknown"`
+	// Options are those of its kind, as a pointer to the oracle's checker; nil without the table.
+	Options any `toml:"options" doc:"the kind's own table"`
 }
 
 // Steady is what counts as a steady state before the first fault.
@@ -164,11 +187,11 @@ type Link struct {
 	To   string `toml:"to" required:"true" doc:"service:port"`
 }
 
-// Query is the user's own command that says which container is the leader.
+// Query is the user's own command that says which containers a fault is aimed at.
 type Query struct {
-	Exec    []string `toml:"exec" required:"true" doc:"a command to run in one of the target's containers after the other, until one answers: it exits 0, and its output matches"`
+	Exec    []string `toml:"exec" required:"true" doc:"a command to run in the target's containers, one after the other, until one answers: it exits 0, and its output matches; for pick = \"query\" without service, in all of them"`
 	Matches string   `toml:"matches" doc:"a regular expression over its output; without one, every output does"`
-	Service string   `toml:"service" doc:"the leader by the match, as in \"kafka$1\" or \"kafka[$1]\", where $1 is the first group; without it, the container that answers is the leader"`
+	Service string   `toml:"service" doc:"what a match names, as in \"kafka$1\" or \"kafka[$1]\", where $1 is the first group: the leader, by the first match, or, for pick = \"query\", a target by each; without it, the container that answers is the leader, or a target"`
 }
 
 // Nemesis is a random schedule of faults: which, on what and when follows from the seed.
@@ -176,8 +199,8 @@ type Nemesis struct {
 	Count     int              `toml:"count" doc:"how many faults; or time_limit"`
 	TimeLimit *units.Duration  `toml:"time_limit" doc:"time from the start of the timeline after which none starts; instead of count"`
 	Interval  []units.Duration `toml:"interval" required:"true" doc:"least and longest time between the end of one and the start of the next, and before the first; each is drawn from between"`
-	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once: so many rows of faults run side by side"`
-	Gate      []Gate           `toml:"gate" doc:"what must hold before the next, within recovery.within of the end of the one before: probes by name (\"probe.metadata\"), and tables { service, exec, matches } of a command that must exit 0 in a service, and what its output must match (asked once the gates before it hold). A gate that does not hold in time ends the nemesis, and the run fails as hang"`
+	AtOnce    int              `toml:"at_once" default:"1" doc:"how many may be active at once: so many rows of faults run side by side, and draw different targets where there are enough"`
+	Gate      []Gate           `toml:"gate" doc:"what must hold before the next, within recovery.within of the end of the one before: probes by name (\"probe.metadata\"), and tables { service, exec, matches } of a command that must exit 0 in a service, and what its output must match (asked once the gates before it hold). A kind that rolls over its targets waits for them before each, too. A gate that does not hold in time ends the nemesis, and the run fails as hang"`
 	Fault     []NemesisFault   `toml:"fault" required:"true" doc:"the faults to draw from"`
 }
 
@@ -200,8 +223,8 @@ type NemesisFault struct {
 	Kind       faults.Kind     `toml:"kind" required:"true" doc:"what happens; discompose faults lists the kinds"`
 	Target     Targets         `toml:"target" required:"true" doc:"as in [[fault]]"`
 	For        *units.Duration `toml:"for" doc:"how long it holds, from its confirmed witness; instantaneous kinds reject it"`
-	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader" doc:"as in [[fault]]; chosen anew each time"`
-	Query      *Query          `toml:"query" doc:"what pick = \"leader\" means"`
+	Pick       string          `toml:"pick" default:"all" enum:"one|minority|majority|all|leader|follower|query" doc:"as in [[fault]]; chosen anew each time"`
+	Query      *Query          `toml:"query" doc:"as in [[fault]]"`
 	ObservedBy []string        `toml:"observed_by" doc:"as in [[fault]]"`
 
 	// Params are the kind's own keys, decoded into its type.
@@ -215,7 +238,7 @@ type NemesisFault struct {
 // PlannedKinds lists the fault kinds of later versions: the parser knows their names and says "not yet supported".
 func PlannedKinds() []faults.Kind {
 	return []faults.Kind{
-		"rolling_restart", "crash_loop", "remove", "recreate", "scale", "exec",
+		"rolling_restart", "crash_loop", "remove", "recreate", "rolling_update", "scale", "exec",
 		"latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data", "down",
 		"http_status", "http_delay", "http_abort", "http_corrupt",
 		"partition", "disconnect", "delay", "loss", "duplicate", "reorder", "corrupt", "rate", "dns",

@@ -12,15 +12,20 @@ import (
 
 // Service is what CheckServices needs to know of one service of the Compose environment.
 type Service struct {
-	Name        string
-	Replicas    int      // containers; 0: none
-	Ports       []int    // TCP and UDP that the service listens on as far as its file and image tell; nil: not known
-	UDPPorts    []int    // those of Ports that take no TCP
-	Restart     string   // restart policy: "" and "no" for none
-	NetworkMode string   // "", "host", "none", "service:x", "container:<id>"
-	Networks    []string // as the Compose file names them; nil: not known
+	Name     string
+	Replicas int // containers; 0: none
+	// Ports are TCP and UDP that the service listens on as far as its file and image tell; nil: not known. It may listen
+	// on others: a file need not name a port that only its own services use.
+	Ports       []int
+	UDPPorts    []int       // those of Ports that take no TCP
+	HostPorts   map[int]int // TCP ports of the host that lead to those of the container; nil: none, or not known
+	Restart     string      // restart policy: "" and "no" for none
+	NetworkMode string      // "", "host", "none", "service:x", "container:<id>"
+	Networks    []string    // as the Compose file names them; nil: not known
 	Volumes     []string
 	Healthcheck bool
+	OneShot     bool     // its ready state is that it has ended
+	Names       []string // further names that it answers to: container_name, hostname, aliases
 }
 
 // Ref is one service, or one replica of it, or a link, that a fault is aimed at. Number 0 is every replica.
@@ -40,7 +45,7 @@ func ParseRef(text string) Ref {
 }
 
 // Select lists what the fault is aimed at, in the order of its targets, each once: services and their replicas, and links
-// as they are written. A target that matches no service adds nothing: CheckServices reports it.
+// as they are written. A glob leaves one-shots out. A target that matches no service adds nothing: CheckServices reports it.
 func (f Fault) Select(services []Service) []Ref {
 	var out []Ref
 	for _, text := range f.Target {
@@ -55,6 +60,9 @@ func (f Fault) Select(services []Service) []Ref {
 			continue
 		}
 		for _, s := range services {
+			if t.glob() && s.OneShot {
+				continue // it has ended when the first fault begins
+			}
 			r := Ref{Service: s.Name, Number: t.number}
 			if t.matches(s.Name) && !slices.Contains(out, r) && !slices.Contains(out, Ref{Service: s.Name}) {
 				out = append(out, r)
@@ -67,8 +75,11 @@ func (f Fault) Select(services []Service) []Ref {
 // CheckServices checks every name of the scenario against the services of its environment, and that there is a fault at
 // all. The error is an Errors.
 func (s *Scenario) CheckServices(services []Service) error {
-	first := Place{s.Origin.Path, 1, 1}
-	c := &serviceCheck{problems{files: []string{first.File}, places: s.Places}, s, services}
+	return s.checkServices(services).list.err()
+}
+
+func (s *Scenario) checkServices(services []Service) *serviceCheck {
+	c := &serviceCheck{problems: problems{files: []string{s.Origin.Path}, places: s.Places}, s: s, services: services}
 	for i, step := range s.Setup {
 		c.step(indexKey("setup", i), step)
 	}
@@ -79,7 +90,7 @@ func (s *Scenario) CheckServices(services []Service) error {
 		c.port(indexKey("environment.publish", i), p)
 	}
 	for i, item := range s.Environment.Share {
-		if name, ok := strings.CutPrefix(item, "port:"); ok {
+		if kind, name, _ := strings.Cut(item, ":"); kind == "port" || kind == "logging" {
 			c.service(indexKey("environment.share", i), name)
 		}
 	}
@@ -100,7 +111,7 @@ func (s *Scenario) CheckServices(services []Service) error {
 	if len(s.Faults()) == 0 {
 		c.at("", "there is no fault, so a pass would prove nothing", "add a [[fault]]; discompose faults lists the kinds")
 	}
-	return c.list.err()
+	return c
 }
 
 // aimed checks everything of a fault that names services.
@@ -109,22 +120,38 @@ func (c *serviceCheck) aimed(key string, f Fault) {
 	c.faultLinks(key, f)
 	c.namedServices(key, f)
 	c.networks(key, f)
-	c.leader(key, f)
+	c.query(key, f)
+	c.gates(joinKey(key, "gate"), f.Gate)
 }
 
 type serviceCheck struct {
 	problems
 	s        *Scenario
 	services []Service
+	doubts   Errors
 }
 
 // service finds a service by its name and reports one that is not there.
 func (c *serviceCheck) service(key, name string) (Service, bool) {
 	s, ok := find(c.services, name)
 	if !ok {
-		c.at(key, fmt.Sprintf("the environment has no service %q", name), suggest(name, names(c.services)))
+		c.at(key, fmt.Sprintf("the environment has no service %q", name), c.otherName(name, names(c.services)))
 	}
 	return s, ok
+}
+
+// otherName is a hint for a name that is no service's.
+func (c *serviceCheck) otherName(name string, known []string) string {
+	for _, s := range c.services {
+		if slices.Contains(s.Names, name) {
+			return fmt.Sprintf("that is another name of service %q", s.Name)
+		}
+	}
+	switch name {
+	case "localhost", "127.0.0.1", "host.docker.internal":
+		return "name a service and its port inside the container: probes and workloads run in the project's networks, and host ports are not published"
+	}
+	return suggest(name, known)
 }
 
 func (c *serviceCheck) port(key, target string) {
@@ -135,13 +162,21 @@ func (c *serviceCheck) port(key, target string) {
 	c.listens(key, name, port)
 }
 
+// listens checks a port inside a container. A file need not mention all of them, so one that it does not mention is only
+// doubted; the host's, which people take for it, is refused.
 func (c *serviceCheck) listens(key, name string, port int) {
 	if _, ok := c.service(key, name); !ok {
 		return
 	}
-	if known := ports(name, c.services); len(known) > 0 && !slices.Contains(known, port) {
-		c.at(key, fmt.Sprintf("service %q has no port %d", name, port), fmt.Sprintf("it has %s; ports are those inside the container", joinInts(known)))
+	known := ports(name, c.services)
+	if len(known) == 0 || slices.Contains(known, port) {
+		return
 	}
+	if inside, ok := behind(name, port, c.services); ok {
+		c.at(key, fmt.Sprintf("port %d of service %q is the host's", port, name), fmt.Sprintf("inside the container it is %d", inside))
+		return
+	}
+	c.doubt(key, fmt.Sprintf("the Compose files do not mention port %d of service %q", port, name), fmt.Sprintf("they mention %s; a run finds out", joinInts(known)))
 }
 
 func joinInts(ports []int) string {
@@ -166,7 +201,9 @@ func (c *serviceCheck) probe(key string, p Probe) {
 	case "tcp":
 		c.port(key, p.Target)
 	case "http":
-		if u, err := url.Parse(p.Target); err == nil {
+		if service, port, ok := p.dials(); ok {
+			c.listens(key, service, port)
+		} else if u, err := url.Parse(p.Target); err == nil && u.Hostname() != "" {
 			c.service(key, u.Hostname())
 		}
 	case "exec", "log":
@@ -210,22 +247,23 @@ func (c *serviceCheck) fault(key string, f Fault) {
 	c.returns(key, f)
 }
 
-// returns reports a kill after which nothing starts the target again.
+// returns reports a fault after which nothing starts the target again.
 func (c *serviceCheck) returns(key string, f Fault) {
-	down, ok := f.Params.(faults.Downtimer)
-	if !ok || !f.Spec.Instant || f.Kind != "kill" || down.Down() > 0 {
+	bound, ok := f.Params.(faults.PolicyBound)
+	if !ok || !bound.ByPolicy() {
 		return
 	}
 	for _, r := range f.Select(c.services) {
 		s, found := find(c.services, r.Service)
-		if !found || r.Link != "" {
+		if !found || r.Link != "" || (s.Restart != "" && s.Restart != "no") {
 			continue
 		}
-		if s.Restart != "" && s.Restart != "no" {
-			continue
+		problem := fmt.Sprintf("service %q has no restart policy, so nothing starts it again", r.Service)
+		if _, ok := f.Params.(faults.Downtimer); ok {
+			c.add(c.place(key), joinKey(key, "down"), "missing: "+problem, `write down = "5s" to start it again after that time, or give the service a restart policy`)
+			return
 		}
-		c.add(c.place(key), joinKey(key, "down"), fmt.Sprintf("missing: service %q has no restart policy, so nothing starts it again", r.Service),
-			`write down = "5s" to start it again after that time, or give the service a restart policy`)
+		c.at(joinKey(key, "target"), problem, `give the service a restart policy, as in restart: unless-stopped`)
 		return
 	}
 }

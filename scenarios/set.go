@@ -83,7 +83,7 @@ func (s *setter) child(cur *node, t reflect.Type, key, part string) (*node, refl
 			return sub, ft, true
 		}
 		if sub == nil {
-			s.fail(key, "unknown key", suggest(part, keysOf(t)))
+			s.fail(key, "unknown key", suggestKey(part, keysOf(t)))
 			return nil, nil, false
 		}
 	case reflect.Map:

@@ -20,6 +20,15 @@ var shipped embed.FS
 // Shipped is the file system of the shipped scenarios and of the tables that they include.
 func Shipped() fs.FS { return shipped }
 
+// ShippedNames are the names of the shipped scenarios as run takes them, those of the kinds included, sorted.
+func ShippedNames() ([]string, error) {
+	files, err := scenarioFiles(shipped)
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(f, ".toml")
+	}
+	return files, err
+}
+
 // Listed is one scenario that a name given to run finds.
 type Listed struct {
 	Name        string // what to give to run: "kafka_broker_pause", "kinds/pause"
@@ -39,7 +48,7 @@ func Find(name, cwd string) (fsys fs.FS, file string, origin Origin, err error) 
 		if !filepath.IsAbs(p) {
 			full = filepath.Join(cwd, p)
 		}
-		if st, err := os.Stat(full); err != nil || !st.Mode().IsRegular() {
+		if st, err := os.Stat(full); err != nil || !st.Mode().IsRegular() || isYAML(p) {
 			continue
 		}
 		dir, err := filepath.Abs(filepath.Dir(full))
@@ -57,6 +66,12 @@ func Find(name, cwd string) (fsys fs.FS, file string, origin Origin, err error) 
 	return nil, "", Origin{}, notFound(name, cwd)
 }
 
+// isYAML reports whether a name is that of a Compose file.
+func isYAML(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
 // notFound is the error for a name that leads nowhere. An unreadable ./scenarios adds no names to it.
 func notFound(name, cwd string) error {
 	var names []string
@@ -65,6 +80,12 @@ func notFound(name, cwd string) error {
 		for _, f := range files {
 			names = append(names, strings.TrimSuffix(f, ".toml"))
 		}
+	}
+	if isYAML(name) {
+		return fmt.Errorf("find scenario %q: a scenario is a TOML file, which names Compose files under environment.files (discompose topology %s shows what is in one)", name, name)
+	}
+	if st, err := os.Stat(filepath.Join(cwd, name+".toml")); err == nil && st.Mode().IsRegular() && !filepath.IsAbs(name) {
+		return fmt.Errorf("find scenario %q: there is no such file (did you mean %q?)", name, name+".toml")
 	}
 	hint := "discompose list shows all"
 	base := strings.TrimSuffix(path.Base(filepath.ToSlash(name)), ".toml")

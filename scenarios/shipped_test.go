@@ -12,13 +12,13 @@ import (
 
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 )
 
 // shippedOptions are those of the program, for shipped scenarios use what it has.
 func shippedOptions() scenarios.Options {
 	o := options()
-	o.Kinds, o.Drivers, o.Environments = catalogue.All(), map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }}, nil
+	o.Kinds, o.Drivers, o.Environments = catalogue.All(), drivers.Options(), nil
 	return o
 }
 
@@ -105,10 +105,17 @@ func TestFindLooksAtPathsThenTheFolderThenTheCatalogue(t *testing.T) {
 func TestFindSaysWhatIsNearest(t *testing.T) {
 	t.Parallel()
 	cwd := ours(t)
+	for _, file := range []string{"here.toml", "compose.yaml"} {
+		if err := os.WriteFile(filepath.Join(cwd, file), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, want := range map[string]string{
 		"kafka_broker_puase": `find scenario "kafka_broker_puase": there is no such file, none in ./scenarios and none shipped (did you mean "kafka_broker_pause"?)`,
 		"x/our.toml":         `find scenario "x/our.toml": there is no such file, none in ./scenarios and none shipped (did you mean "ours"?)`,
 		"_kafka":             `find scenario "_kafka": there is no such file, none in ./scenarios and none shipped (did you mean "kinds/kill"?)`,
+		"here":               `find scenario "here": there is no such file (did you mean "here.toml"?)`,
+		"compose.yaml":       `find scenario "compose.yaml": a scenario is a TOML file, which names Compose files under environment.files (discompose topology compose.yaml shows what is in one)`,
 		"zzzzzzzz":           `find scenario "zzzzzzzz": there is no such file, none in ./scenarios and none shipped (discompose list shows all)`,
 		"../../etc/hostname": `find scenario "../../etc/hostname": there is no such file, none in ./scenarios and none shipped (discompose list shows all)`,
 	} {

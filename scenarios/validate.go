@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -18,6 +19,7 @@ type validator struct {
 	*problems
 	s            *Scenario
 	environments []string
+	unobserved   bool // nothing has to observe the system
 }
 
 // names of scenarios, workloads, probes and faults become parts of file names and ids.
@@ -46,15 +48,21 @@ func (v *validator) scenario(file string) {
 	for _, name := range slices.Sorted(maps.Keys(v.s.Probe)) {
 		v.probe(name, v.s.Probe[name])
 	}
-	if len(v.s.Workload)+len(v.s.Probe) == 0 {
+	if len(v.s.Workload)+len(v.s.Probe) == 0 && !v.unobserved {
 		v.at("", "nothing observes the system", "add a [workload.<name>] or a [probe.<name>]")
 	}
 	v.links()
 	v.faults()
 	v.nemesis()
 	v.expect()
+	for i, b := range v.s.Budget {
+		v.budget(indexKey("budget", i), b)
+	}
 	for i, c := range v.s.Check {
 		v.check(indexKey("check", i), c)
+		if slices.ContainsFunc(v.s.Check[:i], func(o Check) bool { return o.Kind == c.Kind && o.Workload == c.Workload && c.Workload != "" }) {
+			v.at(joinKey(indexKey("check", i), "kind"), fmt.Sprintf("there is a %s check of %s already", c.Kind, c.Workload), "")
+		}
 	}
 	v.positive("recovery.within", v.s.Recovery.Within)
 	v.positive("steady.within", v.s.Steady.Within)
@@ -104,8 +112,8 @@ func (v *validator) environment() {
 	}
 	for i, item := range e.Share {
 		kind, name, _ := strings.Cut(item, ":")
-		if !slices.Contains([]string{"volume", "bind", "network", "port", "container"}, kind) || name == "" {
-			v.at(indexKey("environment.share", i), fmt.Sprintf("%q is no item", item), `write "volume:name", "bind:/path", "network:name", "port:service" or "container:name"`)
+		if !slices.Contains([]string{"volume", "bind", "network", "port", "logging", "container"}, kind) || name == "" {
+			v.at(indexKey("environment.share", i), fmt.Sprintf("%q is no item", item), `write "volume:name", "bind:/path", "network:name", "port:service", "logging:service" or "container:name"`)
 		}
 	}
 }
@@ -148,6 +156,9 @@ func (v *validator) workload(name string, w Workload) {
 		v.at(joinKey(key, "rate"), "must not be negative", "0 is as fast as answers come")
 	}
 	v.positive(joinKey(key, "timeout"), w.Timeout)
+	if p, ok := w.Options.(interface{ OnHost() bool }); ok && p.OnHost() && v.s.Environment.Attach == "" && !slices.Contains(v.s.Environment.Publish, w.Target) {
+		v.at(joinKey(key, "target"), fmt.Sprintf("a program on the host cannot reach %s", w.Target), fmt.Sprintf("add environment.publish = [%q], or name a service in options", w.Target))
+	}
 }
 
 // probeKeys lists, by kind, the keys that a probe needs and those that it may have, besides the common ones.
@@ -243,6 +254,9 @@ func (v *validator) expect() {
 	if a := e.Availability; a != nil && (*a < 0 || *a > 1) {
 		v.at("expect.availability", fmt.Sprintf("%v is not in [0,1]", *a), "it is a ratio, as in 0.5")
 	}
+	if l := e.Leak; l != nil && l.Descriptors < 0 {
+		v.at("expect.leak.descriptors", "must not be negative", "")
+	}
 	if r := e.MinRate; r != nil && *r < 0 {
 		v.at("expect.min_rate", "must not be negative", "")
 	}
@@ -255,12 +269,34 @@ func (v *validator) check(key string, c Check) {
 	v.positive(joinKey(key, "timeout"), c.Timeout)
 	names := slices.Sorted(maps.Keys(v.s.Workload))
 	w, ok := v.s.Workload[c.Workload]
+	if slices.ContainsFunc(oracle.Kinds(), func(k oracle.Kind) bool { return k.Name == c.Kind && k.Probes }) {
+		names = slices.Sorted(maps.Keys(v.s.Probe))
+		_, probe := v.s.Probe[c.Workload]
+		ok = ok || probe
+	}
 	switch {
 	case !ok && len(names) == 0:
 		v.at(joinKey(key, "workload"), "the scenario has no workload", "add [workload.<name>]: a check judges its operations")
 	case !ok:
 		v.at(joinKey(key, "workload"), fmt.Sprintf("there is no workload %q", c.Workload), suggest(c.Workload, names))
-	case c.Kind == "log" && w.Driver != "kafka" && w.Driver != "":
-		v.at(joinKey(key, "workload"), fmt.Sprintf("the log check needs a workload with driver = \"kafka\", not %q", w.Driver), "")
+	default:
+		v.judged(key, c, w)
+	}
+}
+
+// judged asks a driver's options whether a check can judge what they make the driver do.
+func (v *validator) judged(key string, c Check, w Workload) {
+	o, ok := w.Options.(interface {
+		Judged(kind string, options json.RawMessage) error
+	})
+	if !ok || c.Kind == "" {
+		return
+	}
+	options, err := json.Marshal(c.Options)
+	if err == nil {
+		err = o.Judged(c.Kind, options)
+	}
+	if err != nil {
+		v.at(joinKey(key, "workload"), fmt.Sprintf("workload %q: %v", c.Workload, err), "")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/discompose/discompose/faults"
 )
@@ -42,16 +43,32 @@ func (v *validator) faults() {
 // does checks what a fault does, to what, and who observes it: what does not concern its instant.
 func (v *validator) does(key string, f Fault) {
 	v.observers(key, f)
-	v.leader(key, f)
+	v.query(key, f)
 	if f.Spec.New == nil {
 		return
 	}
+	v.rolls(key, f)
+	if f.Spec.Replaces && v.given("environment.attach") {
+		v.at(joinKey(key, "kind"), fmt.Sprintf("%s removes or makes containers, and nothing of an attached project is removed or made", f.Kind),
+			`use an environment of the run's own: environment.files = ["compose.yaml"]`)
+	}
 	v.hold(key, f)
 	v.targets(key, f)
-	if !v.has(key) {
+	if !v.paramsWrong(key) {
 		v.params(key, reflect.TypeOf(f.Params).Elem(), f.Params.Validate())
 	}
 	v.namedServices(key, f)
+}
+
+// paramsWrong reports whether something is wrong with a fault's table besides its common keys: what its kind would say of
+// its parameters mostly follows from that.
+func (v *validator) paramsWrong(key string) bool {
+	common := keysOf(reflect.TypeFor[Fault]())
+	return slices.ContainsFunc(v.list, func(e *Error) bool {
+		own, ok := strings.CutPrefix(e.Key, key+".")
+		name, _, _ := strings.Cut(own, "[")
+		return inside(e.Key, key) && (!ok || !slices.Contains(common, name))
+	})
 }
 
 // timing checks at, every and times.
@@ -84,7 +101,11 @@ func (v *validator) after(key string, f Fault, byID map[string]int) {
 		next, ok := byID[cur.After]
 		if !ok {
 			if len(chain) == 1 {
-				v.at(joinKey(key, "after"), fmt.Sprintf("there is no fault %q", cur.After), suggest(cur.After, slices.Sorted(maps.Keys(byID))))
+				hint := suggest(cur.After, slices.Sorted(maps.Keys(byID)))
+				if _, err := time.ParseDuration(cur.After); err == nil {
+					hint = fmt.Sprintf("after names a fault; a time is at = %q", cur.After)
+				}
+				v.at(joinKey(key, "after"), fmt.Sprintf("there is no fault %q", cur.After), hint)
 			}
 			return
 		}
@@ -114,10 +135,12 @@ func (v *validator) observers(key string, f Fault) {
 	}
 }
 
-// hold checks `for`: instantaneous kinds have none, all others need one.
+// hold checks `for`: instantaneous kinds have none, all others need one, but for a fault that ends by itself.
 func (v *validator) hold(key string, f Fault) {
 	at := joinKey(key, "for")
 	given := v.given(at)
+	finite, ok := f.Params.(faults.Finite)
+	ends := ok && finite.Finite()
 	switch {
 	case f.Spec.Instant && given:
 		hint := "leave it out"
@@ -125,7 +148,7 @@ func (v *validator) hold(key string, f Fault) {
 			hint = "use down: the time until the target is started again"
 		}
 		v.at(at, fmt.Sprintf("%s is instantaneous", f.Kind), hint)
-	case !f.Spec.Instant && !given:
+	case !f.Spec.Instant && !given && !ends:
 		v.add(v.place(key), at, "missing", `how long the fault holds, as in for = "8s"`)
 	case given && f.For != nil:
 		v.positive(at, *f.For)
@@ -158,8 +181,14 @@ func (v *validator) targets(key string, f Fault) {
 		if kind == faults.OnLink {
 			v.linkTarget(one, t)
 		}
-		if _, ok := parseTarget(t); kind == faults.OnService && !ok {
+		if kind != faults.OnService {
+			continue
+		}
+		switch named, ok := parseTarget(t); {
+		case !ok:
 			v.at(one, fmt.Sprintf("%q is no service", t), `as in "kafka", "kafka[2]" or "kafka*"`)
+		case named.number > 0 && f.Spec.Whole:
+			v.at(one, fmt.Sprintf("%q is one container; %s takes a whole service", t, f.Kind), fmt.Sprintf("write %q", named.pattern))
 		}
 	}
 }

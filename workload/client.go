@@ -26,6 +26,7 @@ const (
 	OpStop           = "stop"            // Named: a workload or a probe; without a name, all workloads and all probes
 	OpStopProbes     = "stop_probes"     // nothing
 	OpFinal          = "final"           // Named: the driver's Final; without a name, of all workloads
+	OpClean          = "clean"           // Named: the driver's Clean (see Cleaner); without a name, of all workloads
 	OpStats          = "stats"           // nothing → map of workload to Stats
 	OpPing           = "ping"            // nothing → PingReply
 )
@@ -39,7 +40,7 @@ type ClientConfig struct {
 // Named is the argument of operations on one workload or on all.
 type Named struct {
 	Workload string `json:"workload,omitempty"` // empty: all
-	Within   int64  `json:"within,omitempty"`   // ns; bounds setup, stop and final; 0: the call's own context alone
+	Within   int64  `json:"within,omitempty"`   // ns; bounds setup, stop, final and clean; 0: the call's own context alone
 }
 
 // PingReply is the client's clock.
@@ -50,6 +51,7 @@ type PingReply struct {
 // Client is the client role: it runs workloads and probes for a runner that calls its operations. Make one with NewClient,
 // and Close it when the stream to the runner ends.
 type Client struct {
+	specs  []Spec
 	outbox *outbox
 	note   func(text string)
 
@@ -74,10 +76,11 @@ type clientProbe struct {
 	done chan struct{}
 }
 
-// NewClient makes a client that hands events to emit, which must be safe for concurrent use; while it blocks, operations
-// wait in memory.
-func NewClient(emit func(event string, data json.RawMessage)) *Client {
+// NewClient makes a client with the given drivers that hands events to emit, which must be safe for concurrent use; while
+// it blocks, operations wait in memory.
+func NewClient(specs []Spec, emit func(event string, data json.RawMessage)) *Client {
 	return &Client{
+		specs:   specs,
 		outbox:  newOutbox(func(ops json.RawMessage) { emit(EventOps, ops) }),
 		note:    func(text string) { emit(EventNote, appendText(nil, text)) },
 		drivers: map[string]*clientDriver{},
@@ -107,6 +110,12 @@ func (c *Client) Ops() map[string]func(ctx context.Context, args json.RawMessage
 		OpStopProbes:     plain(func() error { c.stopProbes(""); return nil }),
 		OpFinal: c.each(func(ctx context.Context, d *clientDriver) error {
 			return d.Final(ctx, c.outbox.add)
+		}),
+		OpClean: c.each(func(ctx context.Context, d *clientDriver) error {
+			if cleaner, ok := d.Driver.(Cleaner); ok {
+				return cleaner.Clean(ctx)
+			}
+			return ErrNotClean
 		}),
 		OpStats: func(context.Context, json.RawMessage) (any, error) { return c.Stats(), nil },             //nolint:unparam // an op
 		OpPing:  func(context.Context, json.RawMessage) (any, error) { return PingReply{Now: Now()}, nil }, //nolint:unparam // an op
@@ -156,7 +165,7 @@ func (c *Client) configure(ctx context.Context, args json.RawMessage) (any, erro
 	var names []string
 	var errs []error
 	for _, w := range cfg.Workloads {
-		d, err := New(w)
+		d, err := New(w, c.specs)
 		if err == nil && drivers[w.Name] != nil {
 			err = fmt.Errorf("workload %s: configured twice", w.Name)
 		}

@@ -29,7 +29,7 @@ type stream struct {
 func newStream(t *testing.T) *stream {
 	t.Helper()
 	s := &stream{t: t}
-	s.client = workload.NewClient(s.event)
+	s.client = workload.NewClient([]workload.Spec{workload.Kafka()}, s.event)
 	t.Cleanup(s.client.Close)
 	return s
 }

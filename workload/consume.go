@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,14 +18,15 @@ import (
 
 // ConsumeOptions is what a consumer service is told.
 type ConsumeOptions struct {
-	Target   string // host:port of a broker, or several with commas between them
-	Topic    string // empty: "orders"
-	Group    string // empty: "discompose"
-	Workload string // name in the operations; empty: "consumer"
-	Process  int    // number in the operations: the instance
-	Seed     *int64 // with Size: bodies are compared with what they derive; nil: only their own checksum is checked
-	Size     int    // bytes of a value; used with Seed
-	Log      io.Writer
+	Target    string // host:port of a broker, or several with commas between them
+	Topic     string // empty: "orders"
+	Group     string // empty: "discompose"
+	Workload  string // name in the operations; empty: "consumer"
+	Process   int    // number in the operations: the instance
+	Isolation string // "read-uncommitted"; empty: "read-committed"
+	Seed      *int64 // with Size: bodies are compared with what they derive; nil: only their own checksum is checked
+	Size      int    // bytes of a value; used with Seed
+	Log       io.Writer
 }
 
 // maxLine bounds a line: Docker's log drivers split longer ones at 16 KiB.
@@ -42,6 +45,13 @@ type helloLine struct {
 	Group   string `json:"group"`
 	Process int    `json:"process"`
 	At      int64  `json:"at"`
+}
+
+// ConsumerProcess is a process number for the consumer on a host, apart from those of clients. Consumers of one service
+// have different ones, so that what one of them is handed is not compared with the position of another.
+func ConsumerProcess(host string) int {
+	const first, most = 1_000_000, 1_000_000
+	return first + int(crc32.ChecksumIEEE([]byte(host))%most)
 }
 
 // Consume joins a consumer group and polls until ctx ends, which is its only way to return nil; the other is that out
@@ -67,7 +77,7 @@ func Consume(ctx context.Context, o ConsumeOptions, out io.Writer) error {
 		check = func(body []byte) (int64, uint32) { return CheckBody(body, *o.Seed, o.Size) }
 	}
 	m := member{
-		target: o.Target, topic: o.Topic, group: o.Group, workload: o.Workload, process: o.Process, check: check,
+		target: o.Target, topic: o.Topic, group: o.Group, isolation: o.Isolation, workload: o.Workload, process: o.Process, check: check,
 		handle: func(ops []ledger.Op) error { return writeLines(out, ops) },
 		note:   func(err error) { _, _ = fmt.Fprintf(o.Log, "consume: %v\n", err) },
 	}
@@ -142,6 +152,7 @@ func ParseConsumeLine(line []byte) (ops []ledger.Op, ok bool) {
 // member is one member of a consumer group.
 type member struct {
 	target, topic, group string
+	isolation            string
 	workload             string
 	process              int
 	check                func(body []byte) (value int64, sum uint32)
@@ -149,14 +160,39 @@ type member struct {
 	note                 func(err error)             // errors that it goes on after
 }
 
+// assignments gathers the partitions that were assigned anew since the last poll.
+type assignments struct {
+	mu         sync.Mutex
+	partitions []int32
+}
+
+func (a *assignments) add(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, partitions := range topics {
+		a.partitions = append(a.partitions, partitions...)
+	}
+}
+
+func (a *assignments) take() []int32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := a.partitions
+	a.partitions = nil
+	return out
+}
+
 // run polls, handles and commits until ctx ends or handle fails.
 func (m member) run(ctx context.Context) error {
+	assigned := &assignments{}
 	cl, err := kgo.NewClient(append(clientOptions(m.target),
 		kgo.ConsumerGroup(m.group),
 		kgo.ConsumeTopics(m.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // nothing is handed to another member between poll and commit
+		kgo.OnPartitionsAssigned(assigned.add),
+		kgo.FetchIsolationLevel(isolation(m.isolation)),
 		kgo.SessionTimeout(10*time.Second),
 		kgo.RebalanceTimeout(10*time.Second),
 		kgo.HeartbeatInterval(time.Second),
@@ -176,23 +212,45 @@ func (m member) run(ctx context.Context) error {
 			break
 		}
 		fetches.EachError(func(t string, p int32, err error) { m.note(fmt.Errorf("poll %s[%d]: %w", t, p, err)) })
-		ops = ops[:0]
-		fetches.EachRecord(func(r *kgo.Record) {
-			value, sum := m.check(r.Value)
-			ops = append(ops, ledger.Op{
-				Workload: m.workload, Process: m.process, Func: ledger.FuncPoll, Key: string(r.Key), Value: value, Sum: sum,
-				Partition: r.Partition, Offset: r.Offset, Planned: invoke, Invoke: invoke, Complete: complete, Outcome: ledger.OK,
-			})
-		})
+		// Partitions are assigned while a poll waits, never between what it found and AllowRebalance, and what was fetched before
+		// is thrown away: so the records of this poll are those of the assignment, whose operation precedes them.
+		ops = m.operations(ops[:0], assigned.take(), fetches, invoke, complete)
 		if len(ops) > 0 {
 			if err := m.handle(ops); err != nil {
 				return err
 			}
+		}
+		if fetches.NumRecords() > 0 {
 			m.commit(ctx, cl)
 		}
 		cl.AllowRebalance()
 	}
 	return context.Cause(ctx)
+}
+
+// operations appends what was assigned and what was handed in one poll.
+func (m member) operations(ops []ledger.Op, assigned []int32, fetches kgo.Fetches, invoke, complete int64) []ledger.Op {
+	one := ledger.Op{
+		Workload: m.workload, Process: m.process, Func: ledger.FuncAssign, Offset: -1,
+		Planned: invoke, Invoke: invoke, Complete: complete, Outcome: ledger.OK,
+	}
+	for _, one.Partition = range assigned {
+		ops = append(ops, one)
+	}
+	fetches.EachRecord(func(r *kgo.Record) {
+		one.Func, one.Key, one.Partition, one.Offset = ledger.FuncPoll, string(r.Key), r.Partition, r.Offset
+		one.Value, one.Sum = m.check(r.Value)
+		ops = append(ops, one)
+	})
+	return ops
+}
+
+// isolation is the library's for the name of one.
+func isolation(name string) kgo.IsolationLevel {
+	if name == readUncommitted {
+		return kgo.ReadUncommitted()
+	}
+	return kgo.ReadCommitted()
 }
 
 // leave leaves the group, so that the others take over at once; a broker that does not answer is not waited for.

@@ -50,6 +50,25 @@ func consume(t *testing.T, o workload.ConsumeOptions) (*lines, func()) {
 	return l, stop
 }
 
+// checkAssigned fails unless every partition was assigned before its first record, and again before it went back.
+func checkAssigned(t *testing.T, ops []ledger.Op) {
+	t.Helper()
+	next := map[int32]int64{}
+	for _, o := range ops {
+		switch at, assigned := next[o.Partition]; {
+		case o.Func == ledger.FuncAssign:
+			next[o.Partition] = 0
+		case !assigned || o.Offset < at:
+			t.Fatalf("partition %d: offset %d was handed where %d or more was due (assigned: %t)", o.Partition, o.Offset, at, assigned)
+		default:
+			next[o.Partition] = o.Offset + 1
+		}
+	}
+	if len(next) == 0 {
+		t.Error("nothing was assigned")
+	}
+}
+
 func TestConsumeOutlivesItsBroker(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t)
@@ -80,6 +99,7 @@ func TestConsumeOutlivesItsBroker(t *testing.T) {
 	}
 	reads := h.of(ledger.FuncRead, ledger.OK)
 	eventually(t, "every record is polled", func() bool { return len(at()) >= len(reads) })
+	checkAssigned(t, l.h.all())
 	got := at()
 	for _, o := range reads {
 		if v := got[place{o.Partition, o.Offset}]; v != o.Value {
@@ -90,9 +110,9 @@ func TestConsumeOutlivesItsBroker(t *testing.T) {
 
 	again, stop := consume(t, workload.ConsumeOptions{Target: b.addr, Group: "g"})
 	produceOne(t, b.addr, workload.AppendBody(nil, 0, workload.Value(9, 1), 64))
-	eventually(t, "the new record is polled", func() bool { return len(again.h.all()) >= 1 })
+	eventually(t, "the new record is polled", func() bool { return len(again.h.of(ledger.FuncPoll, ledger.OK)) >= 1 })
 	stop()
-	if ops := again.h.all(); len(ops) != 1 || ops[0].Value != workload.Value(9, 1) {
+	if ops := again.h.of(ledger.FuncPoll, ledger.OK); len(ops) != 1 || ops[0].Value != workload.Value(9, 1) {
 		t.Errorf("the next member of the group was handed %d records again", len(ops)-1)
 	}
 }
@@ -109,8 +129,8 @@ func TestConsumeComparesWithSeed(t *testing.T) {
 	defer stop()
 	produceOne(t, c.ListenAddrs()[0], workload.AppendBody(nil, seed, 1, 64))
 	produceOne(t, c.ListenAddrs()[0], workload.AppendBody(nil, seed+1, 2, 64))
-	eventually(t, "both are polled", func() bool { return len(l.h.all()) == 2 })
-	for _, o := range l.h.all() {
+	eventually(t, "both are polled", func() bool { return len(l.h.of(ledger.FuncPoll, ledger.OK)) == 2 })
+	for _, o := range l.h.of(ledger.FuncPoll, ledger.OK) {
 		if wrong := o.Sum != 0; wrong != (o.Value == 2) {
 			t.Errorf("judged as %+v", o)
 		}
@@ -127,7 +147,7 @@ func TestConsumeAsksEveryBrokerOfItsTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	produceOne(t, c.ListenAddrs()[0], workload.AppendBody(nil, 0, 1, 64))
-	eventually(t, "the record is polled", func() bool { return len(l.h.all()) == 1 })
+	eventually(t, "the record is polled", func() bool { return len(l.h.of(ledger.FuncPoll, ledger.OK)) == 1 })
 }
 
 func TestConsumeEndsWithItsContext(t *testing.T) {

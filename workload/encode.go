@@ -38,6 +38,9 @@ func appendOp(dst []byte, o *ledger.Op) []byte {
 	if o.Sum != 0 {
 		dst = strconv.AppendUint(append(dst, `,"s":`...), uint64(o.Sum), 10)
 	}
+	if o.Data != "" {
+		dst = appendText(append(dst, `,"d":`...), o.Data)
+	}
 	dst = strconv.AppendInt(append(dst, `,"pt":`...), int64(o.Partition), 10)
 	dst = strconv.AppendInt(append(dst, `,"o":`...), o.Offset, 10)
 	dst = strconv.AppendInt(append(dst, `,"t0":`...), o.Planned, 10)
@@ -50,20 +53,25 @@ func appendOp(dst []byte, o *ledger.Op) []byte {
 	return append(dst, '}')
 }
 
-// appendText appends s as a JSON string; only what needs escapes takes the slow way.
+// appendText appends s as a JSON string; only what needs more than a backslash takes the slow way.
 func appendText(dst []byte, s string) []byte {
+	start := len(dst)
+	dst = append(dst, '"')
+	from := 0
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(append(dst, s[from:i]...), '\\')
+			from = i
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
 			slow, err := json.Marshal(s)
 			if err != nil {
 				panic(fmt.Sprintf("encode a string: %v", err)) // encoding/json replaces what is not UTF-8
 			}
-			return append(dst, slow...)
+			return append(dst[:start], slow...)
 		}
 	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
+	return append(append(dst, s[from:]...), '"')
 }
 
 // cutError is err's text as an operation keeps it: at most 200 bytes.

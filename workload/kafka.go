@@ -27,8 +27,10 @@ type kafkaDriver struct {
 	opts KafkaOptions
 
 	producers []*producer
-	gen       sync.WaitGroup // generators and the group consumer
-	ops       sync.WaitGroup // operations in flight
+	gen       sync.WaitGroup  // generators and the group consumer
+	ops       sync.WaitGroup  // operations in flight
+	work      context.Context //nolint:containedctx // the calls that end transactions; they outlive the schedule
+	stopWork  context.CancelFunc
 	stopGen   context.CancelFunc
 	stopWatch context.CancelFunc
 	watched   chan struct{}
@@ -48,7 +50,25 @@ func (c *counters) note(err error) {
 	c.lastError.Store(&s)
 }
 
+// Kafka is the driver of Kafka.
+func Kafka() Spec {
+	return Spec{
+		Name:    "kafka",
+		Options: func() any { return &KafkaOptions{} },
+		New: func(c Config) (Driver, error) {
+			d, err := newKafka(c)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+	}
+}
+
 func newKafka(c Config) (*kafkaDriver, error) {
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = DefaultMaxInFlight
+	}
 	o, err := parseKafkaOptions(c.Options)
 	if err != nil {
 		return nil, err
@@ -102,7 +122,7 @@ func (d *kafkaDriver) Setup(ctx context.Context) error {
 	adm := kadm.NewClient(cl)
 	var last error
 	for {
-		if last = d.trySetup(ctx, adm); last == nil || errors.Is(last, errPermanent) {
+		if last = d.trySetup(ctx, adm); last == nil || errors.Is(last, ErrPermanent) {
 			break
 		}
 		if !wait(ctx, 250*time.Millisecond) {
@@ -119,9 +139,6 @@ func (d *kafkaDriver) Setup(ctx context.Context) error {
 	}
 	return nil
 }
-
-// errPermanent marks what another try cannot change.
-var errPermanent = errors.New("will not change by itself")
 
 func (d *kafkaDriver) trySetup(ctx context.Context, adm *kadm.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -140,7 +157,7 @@ func (d *kafkaDriver) trySetup(ctx context.Context, adm *kadm.Client) error {
 		return fmt.Errorf("describe topic: %w", detail.Err)
 	}
 	if have := len(detail.Partitions); have != want {
-		return fmt.Errorf("topic has %d partitions, options.partitions is %d: %w", have, want, errPermanent)
+		return fmt.Errorf("topic has %d partitions, options.partitions is %d: %w", have, want, ErrPermanent)
 	}
 	for _, p := range detail.Partitions.Sorted() {
 		if p.Err != nil || p.Leader < 0 {
@@ -157,7 +174,7 @@ func (d *kafkaDriver) trySetup(ctx context.Context, adm *kadm.Client) error {
 	var records int64
 	ends.Each(func(o kadm.ListedOffset) { records += o.Offset })
 	if records > 0 {
-		return fmt.Errorf("%w: it holds %d records; set options.topic to a topic of the run's own: %w", ErrTopicNotEmpty, records, errPermanent)
+		return fmt.Errorf("%w: it holds %d records; set options.topic to a topic of the run's own: %w", ErrTopicNotEmpty, records, ErrPermanent)
 	}
 	return nil
 }
@@ -172,6 +189,7 @@ func (d *kafkaDriver) Start(ctx context.Context, emit func([]ledger.Op)) error {
 	}
 	genCtx, stopGen := context.WithCancel(ctx)
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	d.work, d.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	d.stopGen, d.stopWatch, d.watched = stopGen, stopWatch, make(chan struct{})
 	go func() {
 		defer close(d.watched)
@@ -202,16 +220,24 @@ func (d *kafkaDriver) Stop(ctx context.Context) error {
 		return nil
 	}
 	d.stopGen()
-	d.gen.Wait()
-	back := make(chan struct{})
+	generated, back := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(back)
+		d.gen.Wait() // transactions that are open are ended
+		close(generated)
 		d.ops.Wait()
 	}()
 	select {
 	case <-back:
 	case <-ctx.Done():
 	}
+	d.stopWork()
+	if d.opts.Transactions != nil && ctx.Err() != nil {
+		for _, p := range d.producers {
+			p.interrupt()
+		}
+	}
+	<-generated
 	d.stopWatch()
 	<-d.watched
 	for _, p := range d.producers {
@@ -226,8 +252,9 @@ func (d *kafkaDriver) Stop(ctx context.Context) error {
 }
 
 // Stats sums up what happened so far.
-func (d *kafkaDriver) Stats() Stats {
-	c := &d.counts
+func (d *kafkaDriver) Stats() Stats { return d.counts.stats() }
+
+func (c *counters) stats() Stats {
 	s := Stats{
 		OK: c.ok.Load(), Failed: c.failed.Load(), Unknown: c.unknown.Load(), Skipped: c.skipped.Load(), Late: c.late.Load(),
 		Polled: c.polled.Load(), Read: c.read.Load(), DataLoss: c.dataLoss.Load(), Invoked: c.invoked.Load(),

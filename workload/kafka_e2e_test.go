@@ -44,7 +44,8 @@ func startKafka(t *testing.T) (id, addr string) {
 		"-e", "KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093",
 		"-e", "KAFKA_LISTENERS=PLAINTEXT://:9092,CONTROLLER://:9093", "-e", "KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:"+port,
 		"-e", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-		"-e", "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1", "-e", "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0",
+		"-e", "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1", "-e", "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1",
+		"-e", "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1", "-e", "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS=3", "-e", "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0",
 		"-e", "KAFKA_AUTO_CREATE_TOPICS_ENABLE=false", "-e", "KAFKA_HEAP_OPTS=-Xmx256m -Xms256m", "apache/kafka:3.9.1",
 		// An image that was built from a read-only tree has settings that its own user cannot write.
 		"bash", "-c", "chmod -f u+w /opt/kafka/config/*; exec /etc/kafka/docker/run")
@@ -105,10 +106,11 @@ func TestRealKafkaPaused(t *testing.T) {
 	}
 }
 
+// The time-out is longer than a broker takes to come back on a busy machine.
 func TestRealKafkaKilled(t *testing.T) {
 	id, addr := startKafka(t)
 	h := &history{}
-	d := newDriver(t, workload.Config{Target: addr, Clients: 4, Rate: 200, Seed: 7}, workload.KafkaOptions{})
+	d := newDriver(t, workload.Config{Target: addr, Clients: 4, Rate: 200, Seed: 7, Timeout: int64(3 * time.Minute)}, workload.KafkaOptions{})
 	setUp(t, d, h)
 	eventually(t, "steady", func() bool { return d.Stats().OK >= 400 })
 	killed := workload.Now()

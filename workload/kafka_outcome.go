@@ -64,13 +64,55 @@ func isAny(err error, targets ...*kerr.Error) bool {
 	return false
 }
 
-// answerWatch is a kgo hook that keeps when a produce request last went without an answer.
-type answerWatch struct{ lost *atomicInstant }
+// endOutcome tells what the error of kgo's EndTransaction says about a commit or an abort. lost says that since the call some
+// request to end a transaction went without an answer: then it may have been done, and the refusal of a later attempt
+// proves nothing.
+//
+//	error                                     outcome   why
+//	nil                                       ok        the coordinator has decided so; it tells the partitions by itself
+//	OPERATION_NOT_ATTEMPTED                   fail      the client knows that its producer id is no longer good, and asked nobody
+//	INVALID_PRODUCER_EPOCH, PRODUCER_FENCED   fail,     the coordinator has aborted the transaction (it took too long), or
+//	                                          if not    somebody else has fenced the producer
+//	                                          lost
+//	INVALID_TXN_STATE, TRANSACTION_ABORTABLE, the same  it is open no longer, or may only be aborted
+//	INVALID_PRODUCER_ID_MAPPING,
+//	UNKNOWN_PRODUCER_ID,
+//	*_AUTHORIZATION_FAILED
+//	context errors, connection errors,        unknown   the coordinator may have done it, or still will
+//	anything else
+//
+// The client itself asks again where the coordinator moves, is not ready (NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS) or
+// still ends the transaction (CONCURRENT_TRANSACTIONS).
+func endOutcome(err error, lost bool) ledger.Outcome {
+	switch {
+	case err == nil:
+		return ledger.OK
+	case isAny(err, kerr.OperationNotAttempted):
+		return ledger.Failed
+	case !lost && isAny(err,
+		kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidTxnState, kerr.TransactionAbortable, kerr.InvalidProducerIDMapping,
+		kerr.UnknownProducerID, kerr.TransactionalIDAuthorizationFailed, kerr.ClusterAuthorizationFailed):
+		return ledger.Failed
+	default:
+		return ledger.Unknown
+	}
+}
+
+// Keys of requests that answerWatch looks for.
+const (
+	requestProduce int16 = 0
+	requestEndTxn  int16 = 26
+)
+
+// answerWatch is a kgo hook that keeps when a request of one key last went without an answer.
+type answerWatch struct {
+	key  int16
+	lost *atomicInstant
+}
 
 // OnBrokerE2E implements kgo.HookBrokerE2E.
 func (w answerWatch) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	const produce = 0
-	if key == produce && e2e.Err() != nil {
+	if key == w.key && e2e.Err() != nil {
 		w.lost.Store(Now())
 	}
 }

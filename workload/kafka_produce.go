@@ -23,11 +23,14 @@ type producer struct {
 	process int
 	keys    []string // by partition
 
-	client   *kgo.Client
+	client   *kgo.Client  // the generator's; others hold mu
+	txn      *transaction // that is open; the generator's
+	txns     int64
 	seq      int64
 	returned chan struct{} // cap 1: an operation was resolved; for the closed loop
 	inFlight atomic.Int64
 	lost     atomicInstant // when a produce request last went without an answer
+	lostEnd  atomicInstant // when the end of a transaction last did
 
 	mu    sync.Mutex
 	queue []*pending // in the order of Invoke; resolved ones leave when they reach the front
@@ -36,6 +39,7 @@ type producer struct {
 // pending is one operation in flight. Whoever sets done first resolves it.
 type pending struct {
 	op   ledger.Op
+	txn  *transaction // nil without transactions
 	done atomic.Bool
 }
 
@@ -66,8 +70,11 @@ func (p *producer) options() []kgo.Opt {
 		kgo.ProduceRequestTimeout(5*time.Second),
 		kgo.UnknownTopicRetries(-1), // a broker that restarts may not know its topics yet
 		kgo.ProducerOnDataLossDetected(func(string, int32) { p.d.counts.dataLoss.Add(1) }),
-		kgo.WithHooks(answerWatch{&p.lost}),
+		kgo.WithHooks(answerWatch{requestProduce, &p.lost}, answerWatch{requestEndTxn, &p.lostEnd}),
 	)
+	if t := o.Transactions; t != nil {
+		return append(opts, kgo.TransactionalID(p.transactionalID()), kgo.TransactionTimeout(t.Timeout.Std()))
+	}
 	if *o.Idempotent {
 		return append(opts, kgo.AllowIdempotentProduceCancellation())
 	}
@@ -82,7 +89,9 @@ func (p *producer) open() error {
 	if err != nil {
 		return fmt.Errorf("make client %d: %w", p.process, err)
 	}
+	p.mu.Lock()
 	p.client = cl
+	p.mu.Unlock()
 	return nil
 }
 
@@ -93,12 +102,17 @@ func (p *producer) close() {
 }
 
 // generate sends operations until ctx ends: every Clients-th of the workload's schedule, from the i-th on, or each as
-// soon as the last has returned.
+// soon as the last has returned. A transaction that is open then is ended. Where a transaction takes its time to end, what
+// is planned meanwhile is sent late.
 func (p *producer) generate(ctx context.Context, start int64, i int) {
-	cfg := p.d.cfg
+	cfg, send := p.d.cfg, p.send
+	if p.d.opts.Transactions != nil {
+		send = p.sendInTransaction
+		defer p.endTransaction()
+	}
 	if cfg.Rate == 0 {
 		for ctx.Err() == nil {
-			p.send(ctx, Now())
+			send(ctx, Now())
 			select {
 			case <-ctx.Done():
 			case <-p.returned:
@@ -112,31 +126,34 @@ func (p *producer) generate(ctx context.Context, start int64, i int) {
 			p.d.counts.skipped.Add(1)
 			return true
 		}
-		p.send(ctx, planned)
+		send(ctx, planned)
 		return true
 	})
 }
 
-// send invokes one operation and returns at once.
-func (p *producer) send(ctx context.Context, planned int64) {
+// next is the operation that produces the next value.
+func (p *producer) next(planned int64) *pending {
 	p.seq++
 	d := p.d
 	value := Value(p.process, p.seq)
 	partition := choice(d.cfg.Seed, value, d.opts.Partitions)
 	number := int32(partition) //nolint:gosec // below options.partitions, which is at most 1000
-	body := AppendBody(make([]byte, 0, d.opts.Size), d.cfg.Seed, value, d.opts.Size)
-	op := &pending{op: ledger.Op{
+	op := &pending{txn: p.txn, op: ledger.Op{
 		Workload: d.cfg.Name, Process: p.process, Func: ledger.FuncProduce, Key: p.keys[partition], Value: value,
 		Partition: number, Offset: -1, Planned: planned,
 	}}
-	record := &kgo.Record{Key: []byte(p.keys[partition]), Value: body, Partition: number}
-	d.ops.Add(1)
-	d.counts.invoked.Add(1)
-	p.inFlight.Add(1)
-	op.op.Invoke = Now()
-	p.mu.Lock()
-	p.queue = append(p.queue, op)
-	p.mu.Unlock()
+	if p.txn != nil {
+		op.op.Data = p.txn.data
+	}
+	return op
+}
+
+// send invokes one operation and returns at once.
+func (p *producer) send(ctx context.Context, planned int64) {
+	d, op := p.d, p.next(planned)
+	body := AppendBody(make([]byte, 0, d.opts.Size), d.cfg.Seed, op.op.Value, d.opts.Size)
+	record := &kgo.Record{Key: []byte(op.op.Key), Value: body, Partition: op.op.Partition}
+	p.invoke(op)
 	// The record outlives the schedule: Stop waits for it.
 	p.client.TryProduce(context.WithoutCancel(ctx), record, func(r *kgo.Record, err error) {
 		complete := Now()
@@ -154,6 +171,17 @@ func (p *producer) send(ctx context.Context, planned int64) {
 	})
 }
 
+// invoke notes that op is about to be sent.
+func (p *producer) invoke(op *pending) {
+	p.d.ops.Add(1)
+	p.d.counts.invoked.Add(1)
+	p.inFlight.Add(1)
+	op.op.Invoke = Now()
+	p.mu.Lock()
+	p.queue = append(p.queue, op)
+	p.mu.Unlock()
+}
+
 var errNotAcknowledged = errors.New("acks = 0: nobody acknowledges")
 
 // resolve completes op and emits it, once; it reports whether it was the first to do so.
@@ -162,6 +190,9 @@ func (p *producer) resolve(op *pending, outcome ledger.Outcome, complete, offset
 		return false
 	}
 	d := p.d
+	if op.txn != nil && outcome != ledger.OK {
+		op.txn.bad.Store(true)
+	}
 	out := op.op
 	out.Outcome, out.Complete, out.Offset = outcome, complete, offset
 	if err != nil {

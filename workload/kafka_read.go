@@ -38,6 +38,7 @@ func (r *finalRead) run(ctx context.Context) error {
 	cl, err := kgo.NewClient(append(clientOptions(r.d.cfg.Target),
 		kgo.KeepControlRecords(), // so that the position passes them
 		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchIsolationLevel(isolation(r.d.opts.Isolation)),
 	)...)
 	if err != nil {
 		return fmt.Errorf("make client: %w", err)
@@ -45,6 +46,14 @@ func (r *finalRead) run(ctx context.Context) error {
 	defer cl.Close()
 	adm, acked := kadm.NewClient(cl), r.d.acknowledged()
 	ask := func(ctx context.Context) (map[int32]int64, error) { return tryEndOffsets(ctx, adm, topic, len(acked)) }
+	if r.d.opts.Transactions != nil {
+		if err := r.d.fence(ctx); err != nil {
+			return err
+		}
+		ask = func(ctx context.Context) (map[int32]int64, error) {
+			return tryStableOffsets(ctx, adm, topic, len(acked))
+		}
+	}
 	if r.ends, err = endOffsets(ctx, ask, acked); err != nil {
 		return err
 	}
@@ -179,10 +188,13 @@ func tryEndOffsets(ctx context.Context, adm *kadm.Client, topic string, want int
 	return ends, nil
 }
 
+// groupProcess is the process of the driver's own consumer, apart from clients and from consumers that are services.
+const groupProcess = 999_999
+
 // pollGroup runs one member of the workload's consumer group until ctx ends.
 func (d *kafkaDriver) pollGroup(ctx context.Context) {
 	m := member{
-		target: d.cfg.Target, topic: d.opts.Topic, group: d.opts.Group, workload: d.cfg.Name, process: d.cfg.FirstProcess,
+		target: d.cfg.Target, topic: d.opts.Topic, group: d.opts.Group, isolation: d.opts.Isolation, workload: d.cfg.Name, process: groupProcess,
 		check: func(body []byte) (int64, uint32) { return CheckBody(body, d.cfg.Seed, d.opts.Size) },
 		handle: func(ops []ledger.Op) error {
 			d.counts.polled.Add(int64(len(ops)))

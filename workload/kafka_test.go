@@ -76,7 +76,7 @@ func newDriver(t *testing.T, c workload.Config, o workload.KafkaOptions) workloa
 		t.Fatal(err)
 	}
 	c.Name, c.Driver, c.Options = "orders", "kafka", raw
-	d, err := workload.New(c)
+	d, err := workload.New(c, []workload.Spec{workload.Kafka()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func tcpProbe(c ProbeConfig) (func(ctx context.Context) error, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "tcp", c.Target)
 		if err != nil {
-			return concise(err)
+			return Concise(err)
 		}
 		return conn.Close()
 	}, nil
@@ -50,11 +50,11 @@ func httpProbe(c ProbeConfig, match *regexp.Regexp) (func(ctx context.Context) e
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, c.Method, c.Target, strings.NewReader(c.Body))
 		if err != nil {
-			return concise(err)
+			return Concise(err)
 		}
 		resp, err := client.Do(req)
 		if err != nil {
-			return concise(err)
+			return Concise(err)
 		}
 		defer resp.Body.Close() //nolint:errcheck // what was read of it counts
 		if !slices.Contains(c.Status, resp.StatusCode) {
@@ -62,7 +62,7 @@ func httpProbe(c ProbeConfig, match *regexp.Regexp) (func(ctx context.Context) e
 		}
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
 		if err != nil {
-			return concise(err)
+			return Concise(err)
 		}
 		if !match.Match(body) {
 			return fmt.Errorf("body does not match %q", c.Match)
@@ -71,8 +71,8 @@ func httpProbe(c ProbeConfig, match *regexp.Regexp) (func(ctx context.Context) e
 	}, nil
 }
 
-// concise is err without the parts that every evaluation shares (the address, the URL).
-func concise(err error) error {
+// Concise is err without the parts that every evaluation shares (the address, the URL).
+func Concise(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("resolve %s: %s", dns.Name, dns.Err)
 	}

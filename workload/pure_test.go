@@ -109,7 +109,7 @@ func TestAppendOpsIsJSON(t *testing.T) {
 		return ledger.Op{
 			ID: rapid.Int64Range(0, 3).Draw(t, "id"), Workload: text.Draw(t, "w"), Process: rapid.Int().Draw(t, "p"),
 			Func: text.Draw(t, "f"), Key: text.Draw(t, "k"), Value: rapid.Int64().Draw(t, "x"), Sum: rapid.Uint32().Draw(t, "s"),
-			Partition: rapid.Int32().Draw(t, "pt"), Offset: rapid.Int64().Draw(t, "o"), Planned: rapid.Int64().Draw(t, "t0"),
+			Data: text.Draw(t, "d"), Partition: rapid.Int32().Draw(t, "pt"), Offset: rapid.Int64().Draw(t, "o"), Planned: rapid.Int64().Draw(t, "t0"),
 			Invoke: rapid.Int64().Draw(t, "t1"), Complete: rapid.Int64().Draw(t, "t2"),
 			Outcome: ledger.Outcome(text.Draw(t, "r")), Error: text.Draw(t, "e"),
 		}
@@ -143,6 +143,10 @@ func TestKafkaOptionsValidate(t *testing.T) {
 		{"every problem at once", workload.KafkaOptions{
 			Acks: "two", Partitions: -1, Replication: -1, Size: 31, DeliveryTimeout: 5, Linger: units.Duration(2 * time.Minute),
 		}, []string{"partitions: -1", "replication: -1", `acks: "two"`, "size: 31", "delivery_timeout: 5ns", "linger: 2m"}},
+		{"transactions", workload.KafkaOptions{Transactions: &workload.KafkaTransactions{Abort: 1}, Isolation: "read-uncommitted"}, nil},
+		{"transactions that cannot be", workload.KafkaOptions{
+			Idempotent: new(false), Isolation: "none", Transactions: &workload.KafkaTransactions{Size: -1, Abort: 1.5, Timeout: units.Duration(time.Hour)},
+		}, []string{"transactions: needs acks", "transactions.size: -1", "transactions.abort: 1.5", "transactions.timeout: 1h", `isolation: "none"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.give.Validate()
@@ -176,12 +180,12 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := good
 			c.change(&cfg)
-			if _, err := workload.New(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := workload.New(cfg, []workload.Spec{workload.Kafka()}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := workload.New(good); err != nil {
+	if _, err := workload.New(good, []workload.Spec{workload.Kafka()}); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
 }
@@ -195,7 +199,7 @@ func TestParseConsumeLine(t *testing.T) {
 	}{
 		{"hello", `{"v":1,"hello":{"role":"consumer","topic":"orders","group":"g","process":0,"at":5}}` + "\n", 0, true},
 		{"operations", `{"v":1,"ops":[{"w":"c","p":0,"f":"poll","pt":1,"o":2,"t0":1,"t1":1,"t2":2,"r":"ok"}]}`, 1, true},
-		{"a newer format", `{"v":2,"ops":[{"w":"c"}]}`, 0, false},
+		{"a newer format", `{"v":3,"ops":[{"w":"c"}]}`, 0, false},
 		{"no version", `{"ops":[{"w":"c"}]}`, 0, false},
 		{"another program's JSON", `{"v":1,"level":"info"}`, 0, false},
 		{"text", "started", 0, false},

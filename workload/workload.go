@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/discompose/discompose/ledger"
@@ -20,21 +22,23 @@ import (
 // Config is one workload as a client container runs it: a part of the scenario's workload where several containers share it.
 type Config struct {
 	Name         string          `json:"name"`   // the workload's name, in every operation
-	Driver       string          `json:"driver"` // "kafka"
+	Driver       string          `json:"driver"` // the name of a Spec
 	Target       string          `json:"target"` // service:port
 	Clients      int             `json:"clients"`
 	FirstProcess int             `json:"first_process"` // number of the first client; client i is process FirstProcess + i
+	Processes    int             `json:"processes"`     // clients of the workload over all its Configs; 0: no others come after these. Fresh processes count on from there
 	Rate         float64         `json:"rate"`          // operations per second over the Clients of this Config; 0: as fast as answers come
 	Timeout      int64           `json:"timeout"`       // ns after which an operation that has not returned counts as unknown; 0: 30 s
 	Seed         int64           `json:"seed"`
-	MaxInFlight  int             `json:"max_in_flight,omitempty"` // operations in flight per client of an open loop; 0: 10,000
-	Options      json.RawMessage `json:"options,omitempty"`       // the driver's own table: KafkaOptions
+	MaxInFlight  int             `json:"max_in_flight,omitempty"` // operations in flight per client of an open loop; 0: the driver's default
+	Options      json.RawMessage `json:"options,omitempty"`       // the driver's own table: what Spec.Options returns
 }
 
 // Defaults of Config.
 const (
 	DefaultTimeout     = 30 * time.Second
-	DefaultMaxInFlight = 10_000
+	ObjectClients      = 24     // of workloads of objects
+	DefaultMaxInFlight = 10_000 // of the kafka driver
 )
 
 // ErrTopicNotEmpty says that a log already holds records, so that a final read could not tell them from the run's own.
@@ -59,6 +63,24 @@ type Driver interface {
 	Stats() Stats
 }
 
+// Cleaner is a Driver that can take away what its run has put into the system, so that a later run finds it as the first one
+// did. A driver whose runs leave nothing that a later one would see has a Clean that does nothing; one that is no Cleaner
+// keeps its environment from being used again.
+type Cleaner interface {
+	// Clean is called after Final, where the environment is to be used again; services whose output is the workload's are
+	// stopped by then. It retries until ctx ends.
+	Clean(ctx context.Context) error
+}
+
+// ImageNeeder is options of a driver that may not be judged on an embedded default, but on the image alone.
+type ImageNeeder interface {
+	// NeedsImage says why not, and what to do, for people; "": it may.
+	NeedsImage() string
+}
+
+// ErrNotClean says that a driver cannot take away what its run has put into the system.
+var ErrNotClean = errors.New("its driver cannot take away what it wrote")
+
 // Stats sums up a driver's operations. Invoked = OK + Failed + Unknown + InFlight, up to operations that are just changing.
 type Stats struct {
 	Invoked   int64  `json:"invoked"`
@@ -74,30 +96,31 @@ type Stats struct {
 	LastError string `json:"last_error,omitempty"`
 }
 
-// New makes the driver that c names. Errors name what is wrong with c.
-func New(c Config) (Driver, error) {
+// New makes the driver that c names, of those that there are. Errors name what is wrong with c.
+func New(c Config, specs []Spec) (Driver, error) {
 	if c.Clients == 0 {
 		c.Clients = 1
 	}
 	if c.Timeout == 0 {
 		c.Timeout = int64(DefaultTimeout)
 	}
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = DefaultMaxInFlight
-	}
+	c.Processes = max(c.Processes, c.FirstProcess+c.Clients)
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("workload %s: %w", c.Name, err)
 	}
-	switch c.Driver {
-	case "kafka":
-		d, err := newKafka(c)
+	var names []string
+	for _, s := range specs {
+		if s.Name != c.Driver {
+			names = append(names, strconv.Quote(s.Name))
+			continue
+		}
+		d, err := s.New(c)
 		if err != nil {
 			return nil, fmt.Errorf("workload %s: %w", c.Name, err)
 		}
 		return d, nil
-	default:
-		return nil, fmt.Errorf("workload %s: no driver %q (there is \"kafka\")", c.Name, c.Driver)
 	}
+	return nil, fmt.Errorf("workload %s: no driver %q (there is %s)", c.Name, c.Driver, strings.Join(names, ", "))
 }
 
 func (c Config) validate() error {

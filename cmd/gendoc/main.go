@@ -15,7 +15,7 @@ import (
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/internal/cli"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 )
 
 // page is one generated file.
@@ -27,12 +27,12 @@ type page struct {
 // pages lists everything that is generated. A page of another package is one line here.
 func pages() []page {
 	kinds := catalogue.All()
-	drivers := map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }}
+	options := drivers.Options()
 	return []page{
-		{"scenario.md", plain(scenarios.Reference(drivers))},
+		{"scenario.md", plain(scenarios.Reference(options))},
 		{"faults.md", plain(scenarios.FaultReference(kinds))},
 		{"cli.md", plain(cli.Reference())},
-		{"scenario.schema.json", plain(scenarios.JSONSchema(kinds, drivers))},
+		{"scenario.schema.json", plain(scenarios.JSONSchema(kinds, options))},
 	}
 }
 

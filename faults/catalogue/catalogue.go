@@ -3,18 +3,26 @@ package catalogue
 
 import (
 	"github.com/discompose/discompose/faults"
+	"github.com/discompose/discompose/faults/app"
 	"github.com/discompose/discompose/faults/link"
 	"github.com/discompose/discompose/faults/network"
 	"github.com/discompose/discompose/faults/process"
+	"github.com/discompose/discompose/faults/replace"
 	"github.com/discompose/discompose/faults/resource"
 )
 
 // All lists every kind, by family in the contract's order, then by name.
 func All() []faults.Spec {
 	return []faults.Spec{
+		process.CrashLoopSpec(),
 		process.KillSpec(),
 		process.PauseSpec(),
+		replace.RecreateSpec(),
+		replace.RemoveSpec(),
 		process.RestartSpec(),
+		process.RollingRestartSpec(),
+		replace.RollingUpdateSpec(),
+		replace.ScaleSpec(),
 		process.StopSpec(),
 		link.BandwidthSpec(),
 		link.DownSpec(),
@@ -29,6 +37,7 @@ func All() []faults.Spec {
 		resource.CPULimitSpec(),
 		resource.MemoryLimitSpec(),
 		resource.PIDsLimitSpec(),
+		app.ExecSpec(),
 	}
 }
 

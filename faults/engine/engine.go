@@ -18,8 +18,11 @@ import (
 	"github.com/discompose/discompose/faults"
 )
 
-// Engine is a faults.Engine and a faults.StatsReader over a Docker client.
-type Engine struct{ docker *client.Client }
+// Engine is a faults.Engine, StatsReader, Networker, Replacer and Execer over a Docker client.
+type Engine struct {
+	docker   *client.Client
+	removing func(ctx context.Context, container string)
+}
 
 var (
 	_ faults.Engine      = (*Engine)(nil)
@@ -27,7 +30,13 @@ var (
 )
 
 // New uses a client that is connected to the engine; the caller closes it.
-func New(docker *client.Client) *Engine { return &Engine{docker} }
+func New(docker *client.Client) *Engine { return &Engine{docker: docker} }
+
+// BeforeRemove is an Engine that calls f with each container that it is about to remove, when that has stopped: what it
+// has logged is there for the last time. f must be safe for concurrent use; its context is that of the removal.
+func (e *Engine) BeforeRemove(f func(ctx context.Context, container string)) *Engine {
+	return &Engine{docker: e.docker, removing: f}
+}
 
 // Inspect observes a container; the error wraps faults.ErrGone if there is none of that id.
 func (e *Engine) Inspect(ctx context.Context, id string) (faults.Container, error) {
@@ -35,11 +44,16 @@ func (e *Engine) Inspect(ctx context.Context, id string) (faults.Container, erro
 	if err != nil {
 		return faults.Container{}, gone(err)
 	}
+	return observe(in)
+}
+
+// observe reads the engine's answer.
+func observe(in container.InspectResponse) (c faults.Container, err error) {
 	if in.ContainerJSONBase == nil || in.State == nil || in.HostConfig == nil {
-		return faults.Container{}, fmt.Errorf("inspect container %.12s: the engine's answer has no state", id)
+		return faults.Container{}, errors.New("inspect container: the engine's answer has no state")
 	}
-	c := faults.Container{
-		ID: in.ID, Name: strings.TrimPrefix(in.Name, "/"), Image: in.Image,
+	c = faults.Container{
+		ID: in.ID, Name: strings.TrimPrefix(in.Name, "/"), Image: in.Image, ImageID: in.Image,
 		Running: in.State.Running && !in.State.Restarting, Paused: in.State.Paused, Restarting: in.State.Restarting,
 		PID: in.State.Pid, ExitCode: in.State.ExitCode, RestartCount: in.RestartCount,
 		RestartPolicy: string(in.HostConfig.RestartPolicy.Name),
@@ -48,7 +62,8 @@ func (e *Engine) Inspect(ctx context.Context, id string) (faults.Container, erro
 		c.RestartPolicy = "no"
 	}
 	if in.Config != nil {
-		c.Image = in.Config.Image
+		c.Image, c.Env, c.Entrypoint, c.Command = in.Config.Image, in.Config.Env, in.Config.Entrypoint, in.Config.Cmd
+		c.Number, c.Record = number(in.Config.Labels), in.Config.Labels[faults.LabelRecord]
 	}
 	if in.State.Health != nil && in.State.Health.Status != "none" {
 		c.Health = in.State.Health.Status
@@ -65,6 +80,19 @@ func (e *Engine) Inspect(ctx context.Context, id string) (faults.Container, erro
 		c.Limits.PIDs = max(*r.PidsLimit, 0)
 	}
 	return c, nil
+}
+
+// pauseTries is how often a pause is tried where the kernel does not freeze all processes within the runtime's patience: on
+// a busy machine with cgroup version 1 it often does at the second try. The runtime thaws what it could not freeze whole.
+const pauseTries = 4
+
+func (e *Engine) pause(ctx context.Context, id string) error {
+	for try := 1; ; try++ {
+		err := e.docker.ContainerPause(ctx, id)
+		if err == nil || try == pauseTries || !strings.Contains(err.Error(), "unable to freeze") || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // instant reads a time of the engine; its "never" is the zero time.
@@ -96,7 +124,7 @@ func (e *Engine) Do(ctx context.Context, id string, a faults.Action) error {
 func (e *Engine) call(ctx context.Context, id string, a faults.Action) error {
 	switch a.Verb {
 	case faults.DoPause:
-		return e.docker.ContainerPause(ctx, id)
+		return e.pause(ctx, id)
 	case faults.DoUnpause:
 		return e.docker.ContainerUnpause(ctx, id)
 	case faults.DoStart:

@@ -80,10 +80,8 @@ func (e *Engine) endpoint(ctx context.Context, in container.InspectResponse, nam
 
 // settings are those of an endpoint that somebody chose, without what the engine gave it.
 func settings(in container.InspectResponse, s *network.EndpointSettings) network.EndpointSettings {
-	keep := network.EndpointSettings{Links: s.Links, DriverOpts: s.DriverOpts, GwPriority: s.GwPriority}
-	if c := s.IPAMConfig; c != nil && (c.IPv4Address != "" || c.IPv6Address != "" || len(c.LinkLocalIPs) > 0) {
-		keep.IPAMConfig = c
-	}
+	// An empty IPAMConfig chooses nothing, but the engine tells it from none.
+	keep := network.EndpointSettings{Links: s.Links, DriverOpts: s.DriverOpts, GwPriority: s.GwPriority, IPAMConfig: s.IPAMConfig}
 	if !derived(s) {
 		keep.MacAddress = s.MacAddress
 	}
@@ -144,7 +142,7 @@ func (e *Engine) Connect(ctx context.Context, id string, want faults.Endpoint) e
 	if err := json.Unmarshal(want.Raw, &s); err != nil {
 		return fmt.Errorf("decode endpoint in %s: %w", want.Name, err)
 	}
-	chosen := s.IPAMConfig != nil
+	chosen := chooses(s.IPAMConfig)
 	err := e.connect(ctx, id, want.Network, s)
 	switch {
 	case err != nil && (!chosen || ctx.Err() != nil || errors.Is(err, faults.ErrGone)):
@@ -168,9 +166,16 @@ func (e *Engine) Connect(ctx context.Context, id string, want faults.Endpoint) e
 	return nil
 }
 
+// chooses reports whether a configuration asks for an address.
+func chooses(c *network.EndpointIPAMConfig) bool {
+	return c != nil && (c.IPv4Address != "" || c.IPv6Address != "" || len(c.LinkLocalIPs) > 0)
+}
+
 // anywhere connects with whatever address there is, after the engine refused the wanted one for a reason.
 func (e *Engine) anywhere(ctx context.Context, id, networkID string, s network.EndpointSettings, reason error) error {
-	s.IPAMConfig = nil
+	if s.IPAMConfig != nil {
+		s.IPAMConfig = &network.EndpointIPAMConfig{}
+	}
 	if err := e.connect(ctx, id, networkID, s); err != nil {
 		return errors.Join(reason, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,8 @@ func (e engine) Inspect(ctx context.Context, id string) (faults.Container, error
 		return faults.Container{}, err
 	}
 	c := faults.Container{
-		ID: b.ID, Name: b.ID, Image: "fake", Running: b.running, Paused: b.paused, Restarting: b.restarting, PID: b.pid,
+		ID: b.ID, Name: b.title(), Image: b.image(), ImageID: e.w.images[b.image()], Env: slices.Clone(b.Environ),
+		Entrypoint: slices.Clone(b.Entrypoint), Command: slices.Clone(b.Command), Record: b.record, Running: b.running, Paused: b.paused, Restarting: b.restarting, PID: b.pid,
 		StartedAt: b.started, FinishedAt: b.finished, RestartCount: b.restarts, RestartPolicy: b.Policy, Limits: b.Limits,
 	}
 	if !b.running {
@@ -35,6 +37,9 @@ func (e engine) Inspect(ctx context.Context, id string) (faults.Container, error
 	}
 	if c.RestartPolicy == "" {
 		c.RestartPolicy = "no"
+	}
+	if b.Name != "" {
+		c.Number = b.replica()
 	}
 	return c, nil
 }
@@ -89,7 +94,7 @@ func (w *World) boot(b *box) error {
 	case b.running || b.restarting:
 		return nil
 	}
-	b.restarts = 0
+	b.restarts, b.wait = 0, 0
 	w.start(b, b.cg.at)
 	return nil
 }
@@ -214,6 +219,9 @@ func (h host) call(ctx context.Context, op string, raw json.RawMessage) (any, er
 		}
 		return h.w.alive(a.PID), nil
 	}
+	if answer, ok, err := h.crash(ctx, op, raw); ok {
+		return answer, err
+	}
 	if answer, ok, err := h.net(ctx, op, raw); ok {
 		return answer, err
 	}
@@ -236,6 +244,13 @@ func (h host) hold(ctx context.Context, f faults.CgroupFile, keep bool) error {
 
 func (h host) signal(ctx context.Context, s faults.Signal) error {
 	return h.w.change(ctx, s.Container, func(b *box) error {
+		for _, c := range h.w.commands {
+			if c.running && c.pid == s.PID && c.box == b.ID {
+				close(c.killed)
+				c.running = false
+				return nil
+			}
+		}
 		if s.PID == 0 || s.PID != b.pid || !b.dead.IsZero() {
 			return fmt.Errorf("process %d is not in the container's cgroup: %w", s.PID, errNotRunning)
 		}

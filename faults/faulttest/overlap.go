@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +36,9 @@ func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 			continue
 		}
 		if first {
-			p.undo(p.env, s1.Effect, r1)
-			p.undo(p.env, s2.Effect, r2)
+			p.undoBoth(s1, r1, s2, r2)
 		} else {
-			p.undo(p.env, s2.Effect, r2)
-			p.undo(p.env, s1.Effect, r1)
+			p.undoBoth(s2, r2, s1, r1)
 		}
 		p.atBase(when)
 	}
@@ -56,8 +55,31 @@ func pair(p play, s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	p.atBase("after the heal")
 }
 
-// two applies both faults. both is false where the first made the second impossible, which a process kind may never say:
-// a container that is down has no cgroup and no network namespace.
+// undoBoth undoes one fault and then another. A kind that needs the target's help to be undone may wait for it while the
+// other keeps it down or paused, so the other's undo does not wait for its end.
+func (p play) undoBoth(s1 faults.Spec, r1 faults.Record, s2 faults.Spec, r2 faults.Record) {
+	p.t.Helper()
+	if s1.Family != faults.App {
+		p.undo(p.env, s1.Effect, r1)
+		p.undo(p.env, s2.Effect, r2)
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	defer cancel()
+	done := make(chan error)
+	go func() {
+		_, err := faults.Undo(ctx, p.env, s1.Effect, r1)
+		done <- err
+	}()
+	time.Sleep(time.Second) //nolint:forbidigo // in a bubble of synctest
+	p.undo(p.env, s2.Effect, r2)
+	if err := <-done; err != nil {
+		p.t.Fatalf("undo %s: %v", r1.ID, err)
+	}
+}
+
+// two applies both faults. both is false where the first made the second impossible: a container that is down has no cgroup
+// and no network namespace; one that is to be replaced would take another fault along; and one that is removed is no target.
 func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fault) (r1, r2 faults.Record, both bool) {
 	p.t.Helper()
 	r1 = p.prepare(f1, "first")
@@ -65,9 +87,14 @@ func (p play) two(s1 faults.Spec, f1 faults.Fault, s2 faults.Spec, f2 faults.Fau
 	if _, err := p.confirm(p.env, s1.Effect, r1); err != nil {
 		p.t.Fatalf("confirm %s: %v", s1.Kind, err)
 	}
-	r2, err := f2.Prepare(p.t.Context(), p.env, p.on)
+	on, there := p.target()
+	if !there {
+		return r1, r2, false
+	}
+	r2, err := f2.Prepare(p.t.Context(), p.env, on)
 	if err != nil {
-		if s2.Family == faults.Process || !errors.Is(err, faults.ErrUnsupported) {
+		can := s2.Family == faults.Process && s1.Replaces == s2.Replaces
+		if can || !errors.Is(err, faults.ErrUnsupported) {
 			p.t.Errorf("prepare %s during %s: %v", s2.Kind, s1.Kind, err)
 		}
 		return r1, r2, false
@@ -85,12 +112,12 @@ func Overlap(t *testing.T, specs []faults.Spec) {
 			if s1.Kind == s2.Kind || target(s1) != target(s2) {
 				continue
 			}
+			f1, f2 := Example(t, s1), Example(t, s2)
 			for _, s := range stages(s1) {
-				if !s.hosts(s1) || !s.hosts(s2) {
+				if !s.hosts(s1, f1) || !s.hosts(s2, f2) {
 					continue // Run sees to it that it is refused
 				}
 				t.Run(fmt.Sprintf("%s and %s on %s", s1.Kind, s2.Kind, s.name), func(t *testing.T) {
-					f1, f2 := Example(t, s1), Example(t, s2)
 					synctest.Test(t, func(t *testing.T) { pair(open(t, s, target(s1)), s1, f1, s2, f2) })
 				})
 			}
@@ -185,7 +212,11 @@ func (q *sequence) run(moves []move) error {
 		}
 	}
 	for len(q.open) > 0 {
-		if err := q.end(moves[0].Pick % len(q.open)); err != nil {
+		i := moves[0].Pick % len(q.open)
+		if j := slices.IndexFunc(q.open, func(r running) bool { return r.spec.Family != faults.App }); q.open[i].spec.Family == faults.App && j >= 0 {
+			i = j // what may need the target's help comes last
+		}
+		if err := q.end(i); err != nil {
 			return fmt.Errorf("at the end: %w", err)
 		}
 	}
@@ -196,7 +227,11 @@ func (q *sequence) run(moves []move) error {
 }
 
 func (q *sequence) prepare(kind, n int) error {
-	r, err := q.examples[kind].Prepare(q.t.Context(), q.env, q.on)
+	on, there := q.target()
+	if !there {
+		return nil
+	}
+	r, err := q.examples[kind].Prepare(q.t.Context(), q.env, on)
 	if errors.Is(err, faults.ErrUnsupported) {
 		return nil
 	}
@@ -211,8 +246,13 @@ func (q *sequence) apply(r *running) error {
 	}
 	r.applied = true
 	err := q.play.apply(r.spec.Effect, r.record)
-	if errors.Is(err, faults.ErrNoWitness) || errors.Is(err, errNotRunning) {
-		return nil // another fault of the sequence was quicker, and that is what it says
+	for _, quicker := range []error{faults.ErrNoWitness, errNotRunning, errPaused, faults.ErrGone, faults.ErrUnsupported} {
+		if errors.Is(err, quicker) {
+			return nil // another fault of the sequence was first, and that is what it says
+		}
+	}
+	if r.spec.Family == faults.App && len(q.open) > 1 {
+		return nil // and so may a command of the target
 	}
 	return err
 }
@@ -226,5 +266,9 @@ func (q *sequence) end(i int) error {
 	ctx, cancel := context.WithTimeout(q.t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := faults.Undo(ctx, q.env, r.spec.Effect, r.record)
+	if err != nil && r.spec.Family == faults.App && len(q.open) > 0 {
+		q.open = append(q.open, r) // another fault keeps the target from undoing it
+		return nil
+	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func unreleased(p play, s faults.Spec, f faults.Fault) {
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := faults.Await(ctx, 50*time.Millisecond, func() (faults.Witness, error) {
-		defer p.env.Journal.Lock(p.on.Key())()
+		defer p.env.Journal.Lock(r.On.Key())()
 		if err := s.Effect.Revert(ctx, p.env, r); err != nil {
 			return faults.Witness{}, err
 		}
@@ -164,16 +165,48 @@ func another(p play, s faults.Spec, f faults.Fault) {
 	}
 }
 
+// halfFailed breaks each changing call of an apply in turn, before or after it took effect, and undoes what there is, here
+// and elsewhere.
 func halfFailed(p play, s faults.Spec, f faults.Fault) {
 	broken := errors.New("connection lost")
-	for _, effect := range []bool{true, false} {
-		r := p.prepare(f, "a")
-		p.world.FailNext(effect, broken)
-		if err := p.apply(s.Effect, r); !errors.Is(err, broken) {
-			p.t.Fatalf("apply over a broken call: %v", err)
+	for n, more := 1, true; more; n++ {
+		for _, effect := range []bool{true, false} {
+			for _, there := range []bool{true, false} {
+				p = p.again()
+				r := p.prepare(f, "a")
+				p.world.FailNext(n, effect, broken)
+				err := p.apply(s.Effect, r)
+				if more = p.world.Failed(); more && n == 1 && !errors.Is(err, broken) {
+					p.t.Fatalf("apply over a broken call: %v", err)
+				}
+				env := p.env
+				if !there {
+					env, _ = p.elsewhere()
+				}
+				p.undo(env, s.Effect, r)
+				p.atBase(fmt.Sprintf("after an apply whose call %d failed", n))
+			}
 		}
-		p.undo(p.env, s.Effect, r)
-		p.atBase("after a half-failed apply")
+	}
+}
+
+// halfReverted breaks each changing call of a revert in turn; another process does it again.
+func halfReverted(p play, s faults.Spec, f faults.Fault) {
+	for n, more := 1, true; more; n++ {
+		for _, effect := range []bool{true, false} {
+			p = p.again()
+			r := p.prepare(f, "a")
+			p.mustApply(s.Effect, r)
+			p.world.FailNext(n, effect, errors.New("connection lost"))
+			func() {
+				defer p.env.Journal.Lock(r.On.Key())()
+				_ = s.Effect.Revert(p.t.Context(), p.env, r) // some kinds see that they are where they want to be
+			}()
+			more = p.world.Failed()
+			env, _ := p.elsewhere()
+			p.undo(env, s.Effect, r)
+			p.atBase(fmt.Sprintf("after a revert whose call %d failed", n))
+		}
 	}
 }
 
@@ -192,7 +225,7 @@ func lied(p play, s faults.Spec, f faults.Fault) {
 func stuck(p play, s faults.Spec, f faults.Fault) {
 	r := p.prepare(f, "a")
 	p.mustApply(s.Effect, r)
-	if s.Instant && p.world.settledAlone(id) {
+	if s.Instant && p.world.settledAlone(p.world.Current("web")) {
 		return // it comes back without us
 	}
 	p.world.Lie(true)
@@ -223,25 +256,52 @@ func removed(p play, s faults.Spec, f faults.Fault) {
 		p.undo(p.env, s.Effect, r)
 		return
 	}
-	p.world.Remove(id)
+	p.world.Remove(p.world.Current("web"))
 	p.undo(p.env, s.Effect, r)
+	if s.Replaces {
+		p.atBase("after an undo that found nothing")
+	}
+	if s.Whole {
+		return
+	}
 	if _, err := f.Prepare(p.t.Context(), p.env, faults.Target{Service: "web", Number: 1, Container: "none"}); !errors.Is(err, faults.ErrGone) {
 		p.t.Errorf("prepare on a container that does not exist: %v", err)
 	}
 }
 
-// orphaned undoes a fault whose agent has ended: what it did by rules and proxies has ended with it.
-func orphaned(p play, s faults.Spec, f faults.Fault) {
-	if p.on.Link == "" {
-		p.t.Skip("what it does to a container is there without the agent")
+// takenDown undoes a fault after somebody else has healed and removed everything, as an agent does that outlives its runner.
+func takenDown(p play, s faults.Spec, f faults.Fault) {
+	if p.on.Link != "" {
+		p.t.Skip("a link is gone with its agent")
 	}
 	r := p.prepare(f, "a")
 	p.mustApply(s.Effect, r)
+	p.world.TakeDown()
+	env, _ := p.elsewhere()
+	p.undo(env, s.Effect, r)
+	if made := p.world.Service("web"); made != "" {
+		p.t.Errorf("the undo has made %s", made)
+	}
+}
+
+// orphaned undoes a fault whose agent has ended: what it did by rules, proxies and loops has ended with it.
+func orphaned(p play, s faults.Spec, f faults.Fault) {
+	r := p.prepare(f, "a")
+	p.mustApply(s.Effect, r)
+	if p.on.Link == "" && p.now().Box.Loops == 0 {
+		p.undo(p.env, s.Effect, r)
+		p.t.Skip("what it does to a container is there without the agent")
+	}
+	time.Sleep(time.Second) //nolint:forbidigo // in a bubble of synctest
+	p.world.EndAgent()
 	env := p.world.APIOnly(p.env.Journal)
 	if w, err := p.confirm(env, s.Effect, r); !errors.Is(err, faults.ErrNoWitness) {
 		p.t.Errorf("the agent is gone and the witness is %+v, %v", w, err)
 	}
 	p.undo(env, s.Effect, r)
+	if p.on.Link == "" {
+		p.atBase("after the undo without the agent")
+	}
 }
 
 func refused(p play, _ faults.Spec, f faults.Fault) {

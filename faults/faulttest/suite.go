@@ -24,6 +24,9 @@ const (
 
 // target is what the suite aims a kind at.
 func target(s faults.Spec) faults.Target {
+	if s.Whole {
+		return faults.Target{Service: "web", Project: project, Name: "web"}
+	}
 	if slices.Contains(s.Targets, faults.OnLink) {
 		return faults.Target{Service: "web", Number: 1, Link: link, Name: link}
 	}
@@ -39,8 +42,11 @@ type stage struct {
 	wire    Wire
 }
 
-// hosts reports whether a kind has a mechanism in the stage's world.
-func (s stage) hosts(spec faults.Spec) bool {
+// hosts reports whether a fault has a mechanism in the stage's world, and a restart policy where it cannot do without.
+func (s stage) hosts(spec faults.Spec, f faults.Fault) bool {
+	if f, ok := f.(faults.PolicyBound); ok && f.ByPolicy() && s.box.Policy == "" {
+		return false
+	}
 	w := NewWorld(s.version)
 	env := w.APIOnly(nil)
 	if s.agent {
@@ -75,8 +81,9 @@ func linkStages() []stage {
 
 func boxStages() []stage {
 	box := Box{ID: id, Name: "web", CPUs: 2, Resident: 4 << 20, Cache: 1 << 30, Processes: 3}
-	crashes := box
-	crashes.Policy = "always"
+	box.Environ, box.Command = []string{"LEVEL=info"}, []string{"serve"}
+	crashes, fails := box, box
+	crashes.Policy, fails.Policy = "always", "on-failure"
 	limited := box
 	limited.Limits = faults.Limits{NanoCPUs: 1_500_000_000, MemoryBytes: 512 << 20, PIDs: 100}
 	quota := limited
@@ -87,6 +94,7 @@ func boxStages() []stage {
 		{"cgroup v1 with limits of its own", 1, true, limited, Wire{}},
 		{"cgroup v2", 2, true, box, Wire{}},
 		{"cgroup v2 with limits of its own", 2, true, limited, Wire{}},
+		{"cgroup v2 with a restart policy for failures", 2, true, fails, Wire{}},
 		{"no agent", 1, false, limited, Wire{}},
 		{"no agent, quota style", 1, false, quota, Wire{}},
 	}
@@ -106,8 +114,9 @@ type play struct {
 
 // base is what faults must give back.
 type base struct {
-	Box  State
-	Wire WireState
+	Box     State
+	Wire    WireState
+	Service string
 }
 
 // open makes the world of a stage anew, for faults on one target.
@@ -127,7 +136,19 @@ func open(t *testing.T, s stage, on faults.Target) play {
 func (p play) again() play { return open(p.t, p.stage, p.on) }
 
 // now is what faults may have changed.
-func (p play) now() base { return base{p.world.State(id), p.world.WireState(link)} }
+func (p play) now() base {
+	return base{p.world.State(p.world.Current("web")), p.world.WireState(link), p.world.Service("web")}
+}
+
+// target is what faults are aimed at now: the container of the name, as the runner finds it. It has none while there is none.
+func (p play) target() (on faults.Target, there bool) {
+	on = p.on
+	if on.Container != "" {
+		on.Container = p.world.Current("web")
+		return on, on.Container != ""
+	}
+	return on, true
+}
 
 func (p play) commit() func(faults.Entry) error {
 	return func(e faults.Entry) error {
@@ -162,7 +183,8 @@ func (p play) elsewhere() (faults.Env, *faults.State) {
 
 func (p play) prepare(f faults.Fault, name string) faults.Record {
 	p.t.Helper()
-	r, err := f.Prepare(p.t.Context(), p.env, p.on)
+	on, _ := p.target()
+	r, err := f.Prepare(p.t.Context(), p.env, on)
 	if err != nil {
 		p.t.Fatalf("prepare %s: %v", name, err)
 	}
@@ -176,7 +198,7 @@ func (p play) apply(e faults.Effect, r faults.Record) error {
 	if err := p.env.Journal.Intend(r); err != nil {
 		p.t.Fatalf("intend: %v", err)
 	}
-	defer p.env.Journal.Lock(p.on.Key())()
+	defer p.env.Journal.Lock(r.On.Key())()
 	return e.Apply(p.t.Context(), p.env, r)
 }
 
@@ -232,7 +254,7 @@ func Run(t *testing.T, spec faults.Spec, example func() faults.Fault) {
 	for _, s := range stages(spec) {
 		t.Run(s.name, func(t *testing.T) {
 			tests := rules()
-			if !s.hosts(spec) {
+			if !s.hosts(spec, example()) {
 				tests = map[string]rule{"a host that cannot is refused": unhosted}
 			}
 			for name, test := range tests {
@@ -259,9 +281,11 @@ func rules() map[string]rule {
 		"a target without traffic has no witness":              idle,
 		"another process reverts from the journal alone":       another,
 		"a half-failed apply is undone":                        halfFailed,
+		"a half-failed revert is repeated elsewhere":           halfReverted,
 		"a call that does nothing has no witness":              lied,
 		"a call that undoes nothing is not gone":               stuck,
 		"a target that is gone needs no undo":                  removed,
+		"a project that was taken down needs no undo":          takenDown,
 		"rules that ended with their agent need no undo":       orphaned,
 		"a target that is down is refused":                     refused,
 		"overlap with itself ends at the base":                 itself,
@@ -275,8 +299,12 @@ func describes(t *testing.T, s faults.Spec) { //nolint:thelper // a test: a fail
 	if strings.HasSuffix(s.Summary, ".") || !strings.HasSuffix(s.Doc, ".") || !strings.Contains(s.Doc, "Witness:") || !strings.Contains(s.Doc, "Undo:") {
 		t.Errorf("summary has no full stop, doc has one and names witness and undo: %q, %q", s.Summary, s.Doc)
 	}
-	if _, ok := s.Effect.(faults.Settler); ok != s.Instant {
-		t.Errorf("instant is %t and being a Settler is %t: a kind is both or neither", s.Instant, ok)
+	if _, ok := s.Effect.(faults.Settler); ok != (s.Instant || s.Rolling || s.Replaces) {
+		t.Errorf("instant, rolling, replacing are %t, %t, %t and being a Settler is %t: all that waits for a target is one, and nothing else", s.Instant, s.Rolling, s.Replaces, ok)
+	}
+	_, finite := s.New().(faults.Finite)
+	if _, ok := s.Effect.(faults.Finisher); ok != finite || (finite && s.Instant) {
+		t.Errorf("its faults may be finite is %t, and its effect is a Finisher %t: a kind that holds for a time is both or neither", finite, ok)
 	}
 	if _, ok := s.New().(faults.Downtimer); ok && !s.Instant {
 		t.Error("only an instantaneous kind has a down time")

@@ -9,9 +9,11 @@ package faulttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,10 +30,19 @@ type Box struct {
 	Resident  int64         // bytes that the kernel cannot take away
 	Cache     int64         // bytes of page cache that it would use
 	Processes int64
-	Survives  []string // signals that its PID 1 handles and lives on
-	Leaks     bool     // it uses CPU time though it is frozen
-	Unbound   bool     // its limits read as written and hold nothing back
-	Refuses   bool     // forks are refused whatever its limit
+	Survives  []string      // signals that its PID 1 handles and lives on
+	Exits     []string      // signals on which it exits with 0
+	Takes     time.Duration // from a signal that it handles by ending, so not SIGKILL, to its end
+	Unnoticed time.Duration // from its end until the engine knows, beside the usual
+	Leaks     bool          // it uses CPU time though it is frozen
+	Unbound   bool          // its limits read as written and hold nothing back
+	Refuses   bool          // forks are refused whatever its limit
+
+	Image      string // what it was made of; "" is "fake"
+	Environ    []string
+	Entrypoint []string
+	Command    []string
+	Single     []string // what a further container of its service could not have
 }
 
 // World is a fake engine with a fake agent.
@@ -41,10 +52,16 @@ type World struct {
 	boxes    map[string]*box
 	wires    map[string]*wire
 	cuts     map[string]*cut // by id
-	deaf     bool            // cuts are kept and stop nothing
+	loops    map[string]*loop
+	commands map[string]*command
+	deaf     bool              // cuts are kept and stop nothing
+	images   map[string]string // id by name
+	made     int               // containers that were made after the world
+	down     bool              // there are no networks any more
 	lastPID  int
 	changes  int
 	lie      bool
+	failIn   int // changing calls until one fails; 0 is never
 	failAt   failure
 	failWith error
 }
@@ -59,9 +76,9 @@ const (
 
 // NewWorld makes a world of one cgroup version (1 or 2) with running containers.
 func NewWorld(version int, boxes ...Box) *World {
-	w := &World{version: version, boxes: map[string]*box{}, wires: map[string]*wire{}, cuts: map[string]*cut{}, lastPID: 1000}
+	w := &World{version: version, boxes: map[string]*box{}, wires: map[string]*wire{}, cuts: map[string]*cut{}, loops: map[string]*loop{}, commands: map[string]*command{}, images: map[string]string{"fake": "sha256:fake"}, lastPID: 1000}
 	for i, b := range boxes {
-		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}, out: map[string]bool{}, number: i + 2}
+		w.boxes[b.ID] = &box{Box: b, holds: map[string]string{}, out: map[string]bool{}, files: map[string]bool{page: true}, number: i + 2}
 		w.start(w.boxes[b.ID], time.Now())
 	}
 	return w
@@ -93,11 +110,11 @@ func (w *World) Deafen() {
 	w.deaf = true
 }
 
-// FailNext makes the next changing call return err; the call takes effect first where effect is set.
-func (w *World) FailNext(effect bool, err error) {
+// FailNext makes the nth changing call from now, from 1, return err; the call takes effect first where effect is set.
+func (w *World) FailNext(n int, effect bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.failAt, w.failWith = before, err
+	w.failIn, w.failAt, w.failWith = n, before, err
 	if effect {
 		w.failAt = after
 	}
@@ -126,7 +143,10 @@ type State struct {
 	Limits          faults.Limits
 	Holds           int // cgroup files that the agent writes again with each start
 	Cuts            int // that the agent keeps for it
+	Loops           int // crash loops that go on
 	Networks        string
+	Files           string
+	Made            string // its name and what it is made of
 }
 
 // State observes a container.
@@ -139,11 +159,17 @@ func (w *World) State(id string) State {
 	}
 	s := State{
 		Running: b.running, Paused: b.paused, CPUQuota: b.cg.quota, MemoryBytes: b.cg.memory, PIDs: b.cg.pids, Limits: b.Limits,
-		Holds: len(b.holds),
+		Holds: len(b.holds), Files: strings.Join(sorted(b.files), " "),
+		Made: fmt.Sprintf("%s %s %v %v %v %q", b.title(), b.image(), b.Environ, b.Entrypoint, b.Command, b.record),
 	}
 	for _, c := range w.cuts {
 		if c.Container == id {
 			s.Cuts++
+		}
+	}
+	for _, l := range w.loops {
+		if l.Container == id && l.Active {
+			s.Loops++
 		}
 	}
 	for _, e := range b.endpoints() {
@@ -166,13 +192,18 @@ type box struct {
 	running, paused, restarting bool
 	pid, exit, restarts         int
 	started, finished           time.Time
-	manual                      bool      // stopped through the engine: the policy does not act
-	dead                        time.Time // PID 1 has ended and the engine notices at this instant; zero while it lives
-	wake                        time.Time // the policy starts it at this instant
-	pending                     string    // a signal that waits for the thaw
+	manual                      bool          // stopped through the engine: the policy does not act
+	dying                       time.Time     // PID 1 ends at this instant, by a signal that it handles
+	dead                        time.Time     // PID 1 has ended and the engine notices at this instant; zero while it lives
+	wake                        time.Time     // the policy starts it at this instant
+	wait                        time.Duration // of the policy, before its last start
+	by                          *loop         // that ended its last process
+	pending                     string        // a signal that waits for the thaw
 	holds                       map[string]string
 	out                         map[string]bool // networks that it was taken out of, by key
+	files                       map[string]bool // by path; they outlive its processes, but for those in volatile
 	number                      int             // last of its addresses
+	record                      string          // whose changes it was made with
 	cg                          cgroups
 }
 
@@ -187,11 +218,6 @@ type cgroups struct {
 	refused            int64
 }
 
-const (
-	notices = 5 * time.Millisecond   // from the end of a process until the engine knows
-	backOff = 100 * time.Millisecond // of the restart policy
-)
-
 func (w *World) find(id string) (*box, error) {
 	b := w.boxes[id]
 	if b == nil {
@@ -199,24 +225,6 @@ func (w *World) find(id string) (*box, error) {
 	}
 	w.advance(b, time.Now())
 	return b, nil
-}
-
-// advance lets time pass for one container.
-func (w *World) advance(b *box, now time.Time) {
-	b.count(now)
-	if !b.dead.IsZero() && !now.Before(b.dead) {
-		b.running, b.paused, b.pid, b.finished, b.cg = false, false, 0, b.dead, cgroups{quota: -1, memory: math.MaxInt64, pids: math.MaxInt64}
-		acts := b.Policy == "always" || b.Policy == "unless-stopped" || (b.Policy == "on-failure" && b.exit != 0)
-		if b.restarting = acts && !b.manual; b.restarting {
-			b.wake = b.dead.Add(backOff)
-		}
-		b.dead = time.Time{}
-	}
-	if b.restarting && !now.Before(b.wake) {
-		w.start(b, b.wake)
-		b.restarts++
-		b.count(now)
-	}
 }
 
 // count moves the counters on by the load since the last look.
@@ -254,9 +262,13 @@ func (b *box) usage() int64 {
 // start makes a new process in a new cgroup, whose limits are the engine's until the agent's holds are written again.
 func (w *World) start(b *box, now time.Time) {
 	w.lastPID++
+	if b.by != nil {
+		b.by.started()
+	}
 	b.running, b.paused, b.restarting, b.manual = true, false, false, false
-	b.pid, b.exit, b.started, b.dead, b.pending = w.lastPID, 0, now, time.Time{}, ""
+	b.pid, b.exit, b.started, b.dying, b.dead, b.pending, b.by = w.lastPID, 0, now, time.Time{}, time.Time{}, "", nil
 	b.cg = cgroups{at: now}
+	b.shed()
 	b.limit()
 	for _, file := range sorted(b.holds) {
 		if err := w.write(b, file, b.holds[file]); err != nil {
@@ -297,15 +309,28 @@ func (w *World) signal(b *box, name string) {
 		return
 	}
 	code, ok := codes[name]
-	if !ok {
+	switch {
+	case slices.Contains(b.Exits, name):
+		code = 0
+	case !ok:
 		code = 129
+	}
+	if b.Takes > 0 && name != "SIGKILL" {
+		if b.dying.IsZero() {
+			b.exit, b.dying = code, b.cg.at.Add(b.Takes)
+		}
+		return
 	}
 	w.die(b, code)
 }
 
 func (w *World) die(b *box, code int) {
-	if b.running && b.dead.IsZero() {
-		b.exit, b.dead = code, time.Now().Add(notices)
+	if !b.running || !b.dead.IsZero() {
+		return
+	}
+	b.exit, b.dying, b.dead = code, time.Time{}, b.cg.at.Add(notices+b.Unnoticed)
+	if b.by != nil {
+		b.by.killed(b.pid)
 	}
 }
 
@@ -333,12 +358,19 @@ func (w *World) act(ctx context.Context, find func() (func() error, error)) erro
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f, err := find()
+	if err != nil && w.lie && errors.Is(err, faults.ErrGone) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	w.changes++
-	at, with := w.failAt, w.failWith
-	w.failAt, w.failWith = never, nil
+	at, with := never, error(nil)
+	if w.failIn > 0 {
+		if w.failIn--; w.failIn == 0 {
+			at, with = w.failAt, w.failWith
+		}
+	}
 	if at == before {
 		return with
 	}

@@ -59,7 +59,7 @@ func (f *Disconnect) Prepare(ctx context.Context, env faults.Env, on faults.Targ
 		return faults.Record{}, fmt.Errorf("disconnect on %s: %w", on, err)
 	}
 	var w detached
-	err = settled(ctx, kindDisconnect, on, func() (refusal, err error) {
+	err = faults.Settle(ctx, kindDisconnect, on, look, func() (refusal, err error) {
 		up, refusal, err := inspect(ctx, env, on)
 		if err != nil || refusal != nil {
 			return refusal, err

@@ -29,9 +29,6 @@ const (
 const (
 	// look is the time between two observations while something is awaited.
 	look = 25 * time.Millisecond
-	// ending is how long Prepare waits for another fault on the target to end: its record is released before its undo is
-	// done, and until then nothing explains the state.
-	ending = 3 * time.Second
 	// patience is how long gone waits for the effect of an undo; after it the caller reverts once more.
 	patience = 500 * time.Millisecond
 )
@@ -88,30 +85,14 @@ func probes(env faults.Env) bool {
 	return facts.Can(faults.CapAgent) && facts.Can(faults.CapPackets)
 }
 
-// settled waits until ask neither fails nor refuses, for as long as another fault on the target may take to end. A
-// refusal that stays becomes the error, with faults.ErrUnsupported.
-func settled(ctx context.Context, kind faults.Kind, on faults.Target, ask func() (refusal, err error)) error {
-	for waited := time.Duration(0); ; waited += look {
-		refusal, err := ask()
-		switch {
-		case err != nil:
-			return err
-		case refusal == nil:
-			return nil
-		case waited >= ending:
-			return fmt.Errorf("%s on %s: %w: %w", kind, on, faults.ErrUnsupported, refusal)
-		}
-		if err := faults.Pause(ctx, look); err != nil {
-			return fmt.Errorf("%s on %s: %w: %w", kind, on, refusal, err)
-		}
-	}
-}
-
 // inspect observes the target and refuses one that is down by itself. up is false for one that a fault keeps down.
 func inspect(ctx context.Context, env faults.Env, on faults.Target) (up bool, refusal, err error) {
 	c, err := env.Engine.Inspect(ctx, on.Container)
 	if err != nil {
 		return false, nil, fmt.Errorf("inspect %s: %w", on, err)
+	}
+	if refusal := c.Transient(); refusal != nil {
+		return false, refusal, nil
 	}
 	if up = c.Running && !c.Restarting; !up && !explained(env, on.Container) {
 		return false, fmt.Errorf("it is not running (exit code %d); start it first", c.ExitCode), nil

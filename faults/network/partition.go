@@ -93,7 +93,7 @@ func (f *Partition) Prepare(ctx context.Context, env faults.Env, on faults.Targe
 	if !probes(env) {
 		return faults.Record{}, fmt.Errorf("partition on %s: %w: it needs the agent, and nftables in the containers' namespaces", on, faults.ErrUnsupported)
 	}
-	err := settled(ctx, kindPartition, on, func() (refusal, err error) {
+	err := faults.Settle(ctx, kindPartition, on, look, func() (refusal, err error) {
 		up, refusal, err := inspect(ctx, env, on)
 		if err != nil || refusal != nil {
 			return refusal, err

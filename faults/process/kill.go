@@ -79,6 +79,9 @@ func (k *Kill) Prepare(ctx context.Context, env faults.Env, on faults.Target) (f
 // Down is how long the container stays down; zero leaves its return to the restart policy.
 func (k *Kill) Down() time.Duration { return k.DownFor.Std() }
 
+// ByPolicy reports that only the restart policy starts the container again.
+func (k *Kill) ByPolicy() bool { return k.DownFor == 0 }
+
 type kill struct{ instant }
 
 // Apply sends the signal to the process that was PID 1 when the fault was prepared. To a container that was already

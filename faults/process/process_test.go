@@ -182,6 +182,15 @@ func TestKillLeavesTheReturnToTheRestartPolicy(t *testing.T) {
 	}
 }
 
+func TestKillNeedsAPolicyUnlessItStartsTheTargetItself(t *testing.T) {
+	for down, want := range map[units.Duration]bool{0: true, units.Duration(time.Second): false} {
+		var f faults.Fault = &process.Kill{DownFor: down}
+		if p, ok := f.(faults.PolicyBound); !ok || p.ByPolicy() != want {
+			t.Errorf("down = %s: bound to its policy %v, want %v", down, !want, want)
+		}
+	}
+}
+
 func TestKillThatIsSurvivedHasNoWitness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, spec := set(faulttest.Box{Survives: []string{"SIGHUP"}}), process.KillSpec()

@@ -36,9 +36,14 @@ func (s *Restart) Validate() error { return validGrace(s.Grace) }
 
 // Prepare refuses a target that is not running or is paused by somebody else, and notes which process is to end.
 func (s *Restart) Prepare(ctx context.Context, env faults.Env, on faults.Target) (faults.Record, error) {
-	return prepare(ctx, env, kindRestart, on, want{Grace: grace(s.Grace)})
+	return s.prepare(ctx, env, kindRestart, on)
 }
 
+func (s *Restart) prepare(ctx context.Context, env faults.Env, kind faults.Kind, on faults.Target) (faults.Record, error) {
+	return prepare(ctx, env, kind, on, want{Grace: grace(s.Grace)})
+}
+
+// restart is the effect of restart and of rolling_restart, which differ in the order of their targets alone.
 type restart struct{ instant }
 
 // Apply restarts the container and pauses it again where a pause is active. One that was already down stays so.

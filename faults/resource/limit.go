@@ -80,6 +80,9 @@ func (l limit) base(ctx context.Context, env faults.Env, on faults.Target) (base
 	if !c.Running || c.Restarting {
 		return base{}, fmt.Errorf("%s on %s: %w: it is not running, so it has no cgroup to limit", l.kind, on, faults.ErrUnsupported)
 	}
+	if refusal := c.Transient(); refusal != nil {
+		return base{}, fmt.Errorf("%s on %s: %w: %w", l.kind, on, faults.ErrUnsupported, refusal)
+	}
 	raw, err := env.Journal.Base(on.Container, l.controller, func() (json.RawMessage, error) {
 		b, err := l.read(ctx, env, on, c)
 		if err != nil {

@@ -21,11 +21,18 @@ func (a *app) runDir(args []string) (string, error) {
 	path := filepath.Join(a.runsDir, "latest")
 	if len(args) > 0 {
 		path = args[0]
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			path = filepath.Join(a.runsDir, args[0])
+		// Reports name a run with its parent folder only, which need not be in this one.
+		for _, under := range []string{args[0], filepath.Base(args[0])} {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				path = filepath.Join(a.runsDir, under)
+			}
 		}
 	}
-	if _, err := os.Stat(filepath.Join(path, "run.json")); err != nil {
+	_, err := os.Stat(filepath.Join(path, "run.json"))
+	if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+		return "", &usageError{fmt.Errorf("there is no run in %s yet: make one (discompose run SCENARIO), name one, or say with --runs-dir where they are", a.runsDir)}
+	}
+	if err != nil {
 		return "", &usageError{fmt.Errorf("%s is not a run directory: %w", path, err)}
 	}
 	return path, nil
@@ -45,7 +52,7 @@ func (a *app) check(ctx context.Context, args []string) error {
 		return err
 	}
 	j, err := runner.JudgeRun(ctx, dir, nil)
-	if errors.Is(err, runner.ErrNoPlan) {
+	if errors.Is(err, runner.ErrNoPlan) || errors.Is(err, runner.ErrInjected) {
 		return &usageError{err}
 	}
 	if err != nil {
@@ -98,6 +105,9 @@ func (a *app) report(args []string, format string) error {
 	rec, err := reports.Load(dir)
 	if err != nil {
 		return err
+	}
+	if rec.Run.Injected {
+		return &usageError{fmt.Errorf("report %s: %w: there is no report; its plan.txt, events.jsonl and journal.jsonl say what happened", dir, runner.ErrInjected)}
 	}
 	if rec.Judgement.Verdict == oracle.Inconclusive && rec.Judgement.Primary == "" {
 		fmt.Fprintln(a.Err, "discompose: this run was not judged; discompose check judges it")

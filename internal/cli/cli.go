@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -41,11 +42,12 @@ type app struct {
 	exit    Exit            // what a command that ended without an error exits with
 	hurry   context.Context // ends at the second SIGINT
 	github  *reports.GitHub // nil outside of GitHub Actions
+	image   *runner.ImageOnce
 }
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, s Streams) (code Exit) {
-	a := &app{Streams: s, github: github()}
+	a := &app{Streams: s, github: github(), image: &runner.ImageOnce{}}
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(s.Err, "discompose: bug: %v\n%s\nThis is a bug in discompose. `discompose heal --all` undoes what the run left.\n", p, debug.Stack())
@@ -103,7 +105,10 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 70 a bug in discompose, 75 something could not be undone (run the heal command that is printed), 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 	}
+	root.Flags().Bool("version", false, "print the version and commit, as discompose version does")
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.runsDir, "runs-dir", "runs", "`folder` of the run directories")
 	root.PersistentFlags().BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR does the same)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is seen, not only what changes")
@@ -116,7 +121,7 @@ Exit codes: 0 pass, 1 fail, 2 inconclusive, 64 bad flags or scenario, 69 no engi
 			color.NoColor = true
 		}
 	}
-	root.AddCommand(a.runCommand(), a.planCommand(), a.validateCommand(), a.topologyCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
+	root.AddCommand(a.runCommand(), a.injectCommand(), a.newCommand(), a.planCommand(), a.validateCommand(), a.topologyCommand(), a.listCommand(), a.faultsCommand(), a.doctorCommand(),
 		a.checkCommand(), a.reportCommand(), a.healCommand(), a.pruneCommand(), a.versionCommand())
 	root.AddCommand(a.hidden()...)
 	strictBuiltins(root)
@@ -150,13 +155,13 @@ func strictBuiltins(root *cobra.Command) {
 	}
 }
 
-// logger is the one logger of the process.
-func (a *app) logger() *slog.Logger {
+// logger makes a logger that writes lines.
+func (a *app) logger(to io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if a.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: level}))
 }
 
 // terminal reports whether a writer is a terminal that understands control codes.

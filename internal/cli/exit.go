@@ -92,10 +92,23 @@ func exitOf(err error) Exit {
 		return ExitInterrupted
 	case errors.As(err, &scenario), errors.As(err, &usage), errors.As(err, &refused), errors.As(err, &newer), errors.Is(err, runner.ErrRunsDir):
 		return ExitUsage
-	case errors.Is(err, compose.ErrEngine), errors.Is(err, compose.ErrNotReady), errors.Is(err, compose.ErrImage), errors.Is(err, agent.ErrPayload), errors.Is(err, agent.ErrBusy), errors.Is(err, agent.ErrRefused):
+	case errors.Is(err, compose.ErrEngine), errors.Is(err, compose.ErrNotReady), errors.Is(err, compose.ErrNoProject), errors.Is(err, compose.ErrImage), errors.Is(err, agent.ErrPayload), errors.Is(err, agent.ErrBusy), errors.Is(err, agent.ErrRefused):
 		return ExitUnavailable
 	}
 	return ExitBug
+}
+
+// exitOfInjection is the code of one fault by hand.
+func exitOfInjection(i runner.Injected) Exit {
+	switch {
+	case i.Dirty != nil:
+		return ExitDirty
+	case errors.Is(i.Err, runner.ErrInterrupted):
+		return ExitInterrupted
+	case errors.Is(i.Err, runner.ErrUnproven), errors.Is(i.Err, faults.ErrUnsupported), errors.Is(i.Err, runner.ErrAgentLost):
+		return ExitInconclusive
+	}
+	return exitOf(i.Err)
 }
 
 // exitOfOutcome is the code of one run.

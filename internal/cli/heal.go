@@ -28,7 +28,7 @@ be run any number of times. --all does it for every open run, and for what carri
 }
 
 func (a *app) heal(ctx context.Context, args []string, all bool) error {
-	o := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(), Say: func(text string) { fmt.Fprintln(a.Out, text) }}
+	o := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(a.Err), Say: func(text string) { fmt.Fprintln(a.Out, text) }}
 	if !all {
 		dir, err := a.runDir(args)
 		if err != nil {

@@ -20,6 +20,7 @@ func TestInterruptEndsACommandThatWaitsForTheEngine(t *testing.T) {
 		{[]string{"doctor"}, "interrupted"},
 		{[]string{"prune"}, "interrupted"},
 		{[]string{"plan", "--probe", "kafka_broker_pause"}, "interrupted"},
+		{[]string{"inject", "pause", "kafka", "--for", "10s", "-p", "shop"}, "interrupted"},
 		{[]string{"run", "kafka_broker_pause", "kafka_broker_stop"}, "discompose: kafka_broker_stop did not run: interrupted\n"},
 	} {
 		t.Run(c.args[0], func(t *testing.T) {

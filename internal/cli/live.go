@@ -21,13 +21,9 @@ type live struct {
 	clock func() time.Time
 }
 
-func (a *app) live(ctx context.Context) *live {
-	tty := terminal(a.Err)
-	l := &live{clock: time.Now}
-	l.ui = ui.New(ui.Options{
-		Out: a.Err, TTY: tty, Color: ui.WantColor(tty, a.noColor, os.Getenv), ASCII: ui.ASCIIOnly(os.Getenv),
-		Width: func() int { return width(a.Err) },
-	})
+// newLive shows a run as o says.
+func newLive(ctx context.Context, o ui.Options) *live {
+	l := &live{clock: time.Now, ui: ui.New(o)}
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	l.done.Go(func() { l.ui.Run(ctx) })
 	return l

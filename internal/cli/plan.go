@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/discompose/discompose/compose"
 	"github.com/discompose/discompose/faults"
 	"github.com/discompose/discompose/runner"
-	"github.com/discompose/discompose/scenarios"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -23,7 +23,7 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Print what a run would do: services, what isolation changes, the timeline with targets and mechanisms. It reads files
 only; with --probe it also asks the engine which mechanism this host has for each fault: the agent's container is started
 for a moment and removed again, and nothing else is changed.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: oneScenario,
 		RunE: func(c *cobra.Command, args []string) error {
 			own := &limit
 			if !c.Flags().Changed(flagTimeLimit) {
@@ -38,12 +38,20 @@ for a moment and removed again, and nothing else is changed.`,
 	return c
 }
 
+func oneScenario(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{errors.New("name one scenario (discompose list shows them)")}
+	}
+	return nil
+}
+
 func (a *app) plan(ctx context.Context, name string, set []string, limit *time.Duration, probe bool) error {
 	s, project, err := load(ctx, name, set)
 	if err != nil {
 		return err
 	}
-	if err := limitNemeses([]*scenarios.Scenario{s}, limit); err != nil {
+	a.doubts(s, project)
+	if err := limitNemeses([]given{{Scenario: s}}, limit); err != nil {
 		return err
 	}
 	var facts *faults.Facts
@@ -85,7 +93,7 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: `Check scenarios and their Compose files, without an engine. Every error is printed at once, each with file, line, key
 and what to do about it.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			names, err := named(args, nil)
+			names, err := named(args, nil, false)
 			if err != nil {
 				return err
 			}
@@ -99,12 +107,13 @@ and what to do about it.`,
 func (a *app) validate(ctx context.Context, names, set []string) error {
 	var first error
 	for _, name := range names {
-		_, _, err := load(ctx, name, set)
+		s, project, err := load(ctx, name, set)
 		if err != nil {
 			fmt.Fprintln(a.Err, err)
 			first = firstOf(first, err)
 			continue
 		}
+		a.doubts(s, project)
 		fmt.Fprintf(a.Out, "%s: valid\n", name)
 	}
 	if first != nil {

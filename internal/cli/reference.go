@@ -53,6 +53,11 @@ func commandSection(b *bytes.Buffer, c *cobra.Command) {
 		b.WriteString("\n")
 		flagTable(b, c.LocalNonPersistentFlags())
 	}
+	if c.Name() != "completion" { // its commands are the library's
+		for _, sub := range c.Commands() {
+			subcommandSection(b, sub)
+		}
+	}
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n\n```\n")
 		for line := range strings.SplitSeq(strings.TrimSpace(c.Example), "\n") {
@@ -60,6 +65,18 @@ func commandSection(b *bytes.Buffer, c *cobra.Command) {
 		}
 		b.WriteString("```\n")
 	}
+}
+
+// subcommandSection explains a command of a command.
+func subcommandSection(b *bytes.Buffer, c *cobra.Command) {
+	fmt.Fprintf(b, "\n### %s\n\n", strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "))
+	paragraphs(b, c.Long)
+	flagTable(b, c.LocalNonPersistentFlags())
+	b.WriteString("\nExamples:\n\n```\n")
+	for line := range strings.SplitSeq(strings.TrimSpace(c.Example), "\n") {
+		fmt.Fprintln(b, strings.TrimSpace(line))
+	}
+	b.WriteString("```\n")
 }
 
 func exitSection(b *bytes.Buffer) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -18,6 +19,7 @@ import (
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/faults/engine"
 	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 	"github.com/discompose/discompose/workload/embedded"
 )
 
@@ -31,7 +33,7 @@ func (a *app) hidden() []*cobra.Command {
 		return nil
 	})
 	fork.DisableFlagParsing = true
-	return []*cobra.Command{
+	return append(a.webCommands(),
 		role(agent.RoleAgent, "The privileged role", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveAgent(ctx) }),
 		role(agent.RoleNet, "The agent's process for networks", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveNet(ctx) }),
 		role(agent.RoleClient, "The client role", cobra.NoArgs, func(ctx context.Context, _ []string) error { return a.serveClient(ctx) }),
@@ -47,8 +49,13 @@ func (a *app) hidden() []*cobra.Command {
 			defer cancel()
 			return embedded.PingKafka(ctx, args[0])
 		}),
+		role("kafka-sync ADDRESS,...", "Ask a cluster whether all replicas of all partitions are in sync", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			return workload.KafkaInSync(ctx, strings.Split(args[0], ","))
+		}),
 		fork, a.consumeCommand(),
-	}
+	)
 }
 
 // ended turns the end by a signal, which is how a container is stopped, into success.
@@ -93,7 +100,7 @@ func (a *app) serveAgent(ctx context.Context) error {
 			if note.Run == "" || note.Keep {
 				return nil
 			}
-			return compose.RemoveDeadRun(ctx, docker, note.Run)
+			return compose.RemoveDeadRun(ctx, docker, note.Run, note.Owner)
 		},
 	})
 }
@@ -134,7 +141,7 @@ func factsOf(f agent.Facts) faults.Facts {
 
 func (a *app) serveClient(ctx context.Context) error {
 	server := agent.NewServer(a.Out)
-	c := workload.NewClient(func(event string, data json.RawMessage) {
+	c := workload.NewClient(drivers.All(), func(event string, data json.RawMessage) {
 		if err := server.Emit(event, data); err != nil {
 			fmt.Fprintln(a.Err, "emit:", err)
 		}
@@ -155,6 +162,11 @@ func (a *app) consumeCommand() *cobra.Command {
 			if o.Target == "" {
 				return &usageError{errors.New("--target: name a broker, host:port")}
 			}
+			host, err := os.Hostname()
+			if err != nil {
+				return fmt.Errorf("ask for the host's name: %w", err)
+			}
+			o.Process = workload.ConsumerProcess(host)
 			return workload.Consume(c.Context(), o, a.Out)
 		},
 	}
@@ -162,5 +174,6 @@ func (a *app) consumeCommand() *cobra.Command {
 	f.StringVar(&o.Target, "target", "", "host:port of a broker")
 	f.StringVar(&o.Topic, "topic", "orders", "topic to read")
 	f.StringVar(&o.Group, "group", "discompose-consumer", "consumer group")
+	f.StringVar(&o.Isolation, "isolation", "read-committed", "read-committed or read-uncommitted")
 	return c
 }

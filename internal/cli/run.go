@@ -5,19 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/discompose/discompose/faults/catalogue"
-	"github.com/discompose/discompose/reports"
 	"github.com/discompose/discompose/runner"
-	"github.com/discompose/discompose/scenarios"
 )
 
 type runOptions struct {
 	tags, set  []string
+	all        bool
 	seed       int64
 	timeout    time.Duration
 	limit      *time.Duration // of a nemesis; nil: the scenario's own
@@ -29,6 +27,11 @@ type runOptions struct {
 	runs       int
 	summary    string
 	junit      string
+	parallel   parallel
+	resume     bool
+
+	anyOrder bool // the user did not give one
+	lanes    int  // how many runs go on at a time
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -40,16 +43,24 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Run scenarios one after the other and judge what the system did. A name is a path, a file in ./scenarios, or a shipped
 scenario, in this order. The timeline goes to standard error, the report to standard output and into the run directory.
 
-Several runs end with a table, which summary-<time>.md in --runs-dir has too, and with the exit code that outranks the
-others. With --runs each scenario runs that many times, whatever the runs come to: the first with the scenario's seed or
-that of --seed, the others with seeds drawn from it. A seed that is printed makes the same run again, alone. The table
-then ends with the share of runs that failed and its 95 % Wilson interval; an inconclusive run is counted apart.
+Scenarios that say fresh = false in equal [environment] tables use one environment, where they follow one another: after a
+run that passed it stays up for the next, if it stands as it was started; else the next starts its own, and its report says
+why. With --tag or --all such scenarios are put together; otherwise the order is yours.
+
+With --parallel several runs go on at a time, each in an environment of its own. The lines of their timelines begin with the
+scenario's name, and each report is printed in one piece.
+
+Several runs end with a table, which summary-<time>.md in --runs-dir has too, with the time that they took and the share of
+it that was the scenarios' own waiting, and with the exit code that outranks the others. With --runs each scenario runs that
+many times, whatever the runs come to: the first with the scenario's seed or that of --seed, the others with seeds drawn
+from it. A seed that is printed makes the same run again, alone. The table then ends with the share of runs that failed and
+its 95 % Wilson interval; an inconclusive run is counted apart.
 
 In GitHub Actions (GITHUB_ACTIONS=true) the table is appended to the job's summary, and what did not pass is annotated at
 the scenario's line.
 
 The first Ctrl-C heals, reports and takes the environment down; the second does not wait for the report.`,
-		Example: "  discompose run kafka_broker_pause\n  discompose run --tag kafka --timeout 10m\n  discompose run my.toml --set fault.freeze.for=3s\n  discompose run my.toml --runs 20 --seed 7 --junit junit.xml",
+		Example: "  discompose run kafka_broker_pause\n  discompose run --tag kafka --timeout 10m\n  discompose run --all --parallel auto --resume\n  discompose run my.toml --set fault.freeze.for=3s\n  discompose run my.toml --runs 20 --seed 7 --junit junit.xml",
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed(flagTimeLimit) {
 				o.limit = &limit
@@ -59,9 +70,12 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.tags, "tag", nil, "also every scenario with this `tag` (repeatable)")
+	f.BoolVar(&o.all, "all", false, "also every shipped scenario, those of the kinds included")
 	f.StringArrayVar(&o.set, "set", nil, "set a key of the scenario: `key=value`, as in workload.orders.rate=500 (repeatable)")
 	f.Int64Var(&o.seed, "seed", 0, "seed of random choices, instead of the scenario's")
 	f.IntVar(&o.runs, "runs", 1, "run each scenario `N` times, with seeds that differ")
+	f.BoolVar(&o.resume, "resume", false, "leave out what has passed before: the same build, scenario and Compose files, and where it is given the same seed, in --runs-dir")
+	f.Var(&o.parallel, "parallel", "carry out up to `N` runs at a time, bounded by the memory of the engine's host and by twice its cores; auto: as many as it has cores")
 	f.StringVar(&o.summary, "summary", "", "write the summary of all runs to this `file` (default: for several runs, in --runs-dir)")
 	f.StringVar(&o.junit, "junit", "", "write all runs to this `file` as JUnit XML")
 	f.DurationVar(&limit, flagTimeLimit, 0, timeLimitUsage)
@@ -75,7 +89,7 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 }
 
 func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool) error {
-	names, err := named(args, o.tags)
+	names, err := named(args, o.tags, o.all)
 	if err != nil {
 		return err
 	}
@@ -90,37 +104,59 @@ func (a *app) run(ctx context.Context, args []string, o runOptions, seeded bool)
 	if o.runs < 1 {
 		return &usageError{fmt.Errorf("--runs %d: use 1 or more", o.runs)}
 	}
-	all, err := readAll(ctx, names, o, seeded)
+	if o.parallel.many() && o.toxiproxy != "" {
+		return &usageError{errors.New("--toxiproxy-api with --parallel: one address cannot stand for several runs; leave one of them out")}
+	}
+	all, err := a.readAll(ctx, names, o, seeded)
 	if err != nil {
 		return err
 	}
 	if err := makeFolders(o.summary, o.junit); err != nil {
 		return err
 	}
-	heal := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(), Say: func(text string) { fmt.Fprintln(a.Err, "heal: "+text) }}
+	heal := runner.HealOptions{Kinds: catalogue.All(), Log: a.logger(a.Err), Say: func(text string) { fmt.Fprintln(a.Err, "heal: "+text) }}
 	if err := runner.HealStale(ctx, heal); err != nil {
 		return err
 	}
+	if o.anyOrder = o.all || len(o.tags) > 0; o.anyOrder {
+		all = together(all)
+	}
 	todo := jobs(all, o.runs, func() int64 { return time.Now().UnixNano() & 0x7fffffff })
-	done := a.carryOut(ctx, todo, o)
+	done := make([]ending, len(todo))
+	if o.resume {
+		if done, err = a.before(ctx, todo); err != nil {
+			return err
+		}
+	}
+	o.lanes = a.lanes(ctx, left(todo, done), o.parallel)
+	a.carryOut(ctx, todo, done, o)
 	cause := context.Cause(ctx)
 	return errors.Join(a.summarise(todo, done, o, cause), didNotRun(todo, done, cause))
 }
 
 // readAll reads every scenario before anything is started; its error joins all that is wrong with any of them.
-func readAll(ctx context.Context, names []string, o runOptions, seeded bool) ([]*scenarios.Scenario, error) {
-	var all []*scenarios.Scenario
+func (a *app) readAll(ctx context.Context, names []string, o runOptions, seeded bool) ([]given, error) {
+	var all []given
 	var bad []error
 	for _, name := range names {
-		s, _, err := load(ctx, name, o.set)
+		s, p, err := load(ctx, name, o.set)
 		if err != nil {
 			bad = append(bad, err)
 			continue
 		}
+		a.doubts(s, p)
 		if seeded {
 			s.Seed = &o.seed
 		}
-		all = append(all, s)
+		g := given{Scenario: s}
+		if p != nil { // it was not attached
+			g.memory = p.MemoryNeed()
+		}
+		var errs [2]error
+		g.environment, errs[0] = runner.EnvironmentKey(s, p)
+		g.digest, errs[1] = runner.Digest(s, p)
+		bad = append(bad, errs[:]...)
+		all = append(all, g)
 	}
 	if err := errors.Join(bad...); err != nil {
 		return nil, err
@@ -141,41 +177,4 @@ func loopback(address string) error {
 		return &usageError{fmt.Errorf("--toxiproxy-api %s: whoever reaches it can change the run: use the loopback, as in 127.0.0.1:%s", address, port)}
 	}
 	return nil
-}
-
-func (a *app) runOne(ctx context.Context, s *scenarios.Scenario, o runOptions) ending {
-	live := a.live(ctx)
-	defer live.Close()
-	out := runner.Run(ctx, runner.Options{
-		Scenario: s, Kinds: catalogue.All(), RunsDir: a.runsDir, Keep: o.keep, Pull: o.pull, Fallback: !o.noFallback, NoAgent: o.noAgent, Timeout: o.timeout,
-		ToxiproxyAPI: o.toxiproxy,
-		Version:      Version(), Args: os.Args, Observe: live.Observe, Log: a.logger(), Hurry: a.hurry,
-	})
-	live.Close()
-	done := ending{begun: true}
-	var rec *reports.Record // nil where the run directory tells nothing
-	if out.Dir != "" {
-		if r, err := reports.LoadContext(context.WithoutCancel(ctx), out.Dir); err == nil {
-			rec, done.record = r, r.WithoutOps() // many runs may follow
-		}
-	}
-	switch {
-	case out.Judged && out.Err == nil && rec != nil:
-		out.Err = reports.TextOptions{Color: a.color()}.Write(a.Out, rec)
-	case out.Judged && out.Err == nil:
-		fmt.Fprintf(a.Out, "%s (%s): %s\n", out.Judgement.Verdict, out.Judgement.Primary, s.Name)
-	case out.Err != nil:
-		fmt.Fprintf(a.Err, "discompose: %s: %v\n", s.Name, out.Err)
-	}
-	if out.Dir != "" {
-		fmt.Fprintf(a.Err, "run directory: %s\n", out.Dir)
-	}
-	if o.keep && out.Dirty == nil && out.Dir != "" {
-		fmt.Fprintf(a.Err, "its environment is kept; to remove it: discompose heal %s\n", out.Dir)
-	}
-	if out.Dirty != nil {
-		fmt.Fprintf(a.Err, "discompose: the environment is left dirty: %v\ndiscompose: run: discompose heal %s\n", out.Dirty, out.Dir)
-	}
-	done.outcome = out
-	return done
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -13,14 +15,14 @@ import (
 	"github.com/discompose/discompose/faults/catalogue"
 	"github.com/discompose/discompose/runner"
 	"github.com/discompose/discompose/scenarios"
-	"github.com/discompose/discompose/workload"
+	"github.com/discompose/discompose/workload/drivers"
 )
 
 // scenarioOptions is how this build reads scenarios.
 func scenarioOptions(set []string) scenarios.Options {
 	return scenarios.Options{
 		Kinds: catalogue.All(), Env: os.LookupEnv, Set: set, Environments: compose.Environments(),
-		Drivers: map[string]func() any{"kafka": func() any { return &workload.KafkaOptions{} }},
+		Drivers: drivers.Options(),
 	}
 }
 
@@ -55,7 +57,24 @@ func load(ctx context.Context, name string, set []string) (*scenarios.Scenario, 
 		}
 		return nil, nil, errors.Join(bad, composeError(s, err))
 	}
+	for _, err := range project.CheckSources() {
+		bad = errors.Join(bad, composeError(s, err))
+	}
 	return s, project, errors.Join(bad, keyed(s.CheckServices(runner.ServicesOf(project.Services())), bad != nil))
+}
+
+// doubts prints what is no error and most likely a mistake: what Compose warns of, such as a variable that is not set, and
+// ports that no file mentions. project is nil under attach.
+func (a *app) doubts(s *scenarios.Scenario, project *compose.Project) {
+	if project == nil {
+		return
+	}
+	for _, w := range project.Warnings() {
+		fmt.Fprintln(a.Err, "discompose: "+w)
+	}
+	for _, d := range s.Doubts(runner.ServicesOf(project.Services())) {
+		fmt.Fprintln(a.Err, "discompose: "+d.Error())
+	}
 }
 
 // keyed leaves out, where the scenario itself could not be read whole, what concerns no key: it may follow from that.
@@ -71,10 +90,21 @@ func keyed(err error, partial bool) error {
 	return list
 }
 
-// composeError puts an error of the Compose files at the place where the scenario names them.
+// composeError puts an error of the Compose files at the place where the scenario names them, or the one that is not there.
 func composeError(s *scenarios.Scenario, err error) error {
-	out := &scenarios.Error{File: s.Origin.Path, Row: 1, Col: 1, Key: "environment", Problem: err.Error(), Hint: "paths are relative to the scenario's folder"}
-	for _, key := range []string{"environment", "environment.files", "environment.use", "environment.files[0]"} {
+	out := &scenarios.Error{File: s.Origin.Path, Row: 1, Col: 1, Key: "environment", Problem: err.Error()}
+	keys := []string{"environment", "environment.files", "environment.use", "environment.files[0]"}
+	for i, name := range s.Environment.Files {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(s.Origin.Dir, name)
+		}
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			keys = append(keys, fmt.Sprintf("environment.files[%d]", i))
+			out.Hint = "paths are relative to the scenario's folder"
+			break
+		}
+	}
+	for _, key := range keys {
 		if place, ok := s.Places[key]; ok {
 			out.File, out.Row, out.Col, out.Key = place.File, place.Row, place.Col, key
 		}
@@ -82,24 +112,37 @@ func composeError(s *scenarios.Scenario, err error) error {
 	return scenarios.Errors{out}
 }
 
-// named lists the scenarios that a command is about: its arguments, and those of the catalogue with a tag.
-func named(args, tags []string) ([]string, error) {
-	if len(tags) == 0 {
+// named lists the scenarios that a command is about: its arguments, those of the catalogue with a tag, and with all every
+// shipped one.
+func named(args, tags []string, all bool) ([]string, error) {
+	if len(tags) == 0 && !all {
 		if len(args) == 0 {
 			return nil, &usageError{errors.New("name a scenario or give --tag (discompose list shows them)")}
 		}
 		return args, nil
 	}
+	shipped, err := scenarios.ShippedNames()
+	if err != nil {
+		return nil, err
+	}
+	if !all {
+		shipped = nil
+	}
 	cwd, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("find working folder: %w", err)
 	}
-	all, err := scenarios.List(cwd, scenarioOptions(nil))
+	list, err := scenarios.List(cwd, scenarioOptions(nil))
 	if err != nil {
 		return nil, err
 	}
 	out := slices.Clone(args)
-	for _, l := range all {
+	for _, name := range shipped {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	for _, l := range list {
 		if slices.ContainsFunc(tags, func(t string) bool { return slices.Contains(l.Tags, t) }) && !slices.Contains(out, l.Name) {
 			out = append(out, l.Name)
 		}
@@ -117,7 +160,7 @@ const (
 )
 
 // limitNemeses gives the nemesis of each scenario that has one a time; nil leaves them as they are.
-func limitNemeses(all []*scenarios.Scenario, limit *time.Duration) error {
+func limitNemeses(all []given, limit *time.Duration) error {
 	if limit == nil {
 		return nil
 	}
@@ -150,5 +193,5 @@ func lookup(kind string) (faults.Spec, error) {
 	if spec, ok := catalogue.Lookup(faults.Kind(kind)); ok {
 		return spec, nil
 	}
-	return faults.Spec{}, &usageError{fmt.Errorf("unknown kind %q (discompose faults lists them)", kind)}
+	return faults.Spec{}, &usageError{fmt.Errorf("unknown kind %q (%s)", kind, scenarios.SuggestKind(kind, catalogue.All()))}
 }

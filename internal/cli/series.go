@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,49 +10,19 @@ import (
 
 	"github.com/discompose/discompose/reports"
 	"github.com/discompose/discompose/runner"
-	"github.com/discompose/discompose/scenarios"
 )
-
-// job is one run that the command line asks for. Jobs know nothing of each other, so that they may be carried out in any
-// order.
-type job struct {
-	scenario *scenarios.Scenario // with the seed of this run
-	index    int                 // from 1, among the runs of the scenario
-	runs     int                 // of the scenario
-}
-
-// jobs are the runs of each scenario, with seeds that differ. base draws the first seed where the scenario fixes none.
-func jobs(all []*scenarios.Scenario, runs int, base func() int64) []job {
-	var out []job
-	for _, s := range all {
-		if runs == 1 {
-			out = append(out, job{s, 1, 1})
-			continue
-		}
-		first := s.Seed
-		if first == nil {
-			drawn := base()
-			first = &drawn
-		}
-		for i, seed := range runner.Seeds(*first, runs) {
-			one := *s // a run changes nothing of its scenario, so that the rest may be shared
-			one.Seed = &seed
-			out = append(out, job{&one, i + 1, runs})
-		}
-	}
-	return out
-}
 
 // ending is how a job ended; the zero value never began.
 type ending struct {
 	begun   bool
+	before  bool // in an earlier call
 	outcome runner.Outcome
 	record  *reports.Record // without operations; nil where there is none
 }
 
 // entry is what summaries tell of a job.
 func (e ending) entry(j job, cause error) reports.Entry {
-	s := j.scenario
+	s := j.Scenario
 	out := reports.Entry{Scenario: s.Name, Seed: s.Seed, Runs: j.runs}
 	if !s.Origin.Shipped {
 		out.File, out.Line = s.Origin.Path, 1
@@ -68,6 +37,7 @@ func (e ending) entry(j job, cause error) reports.Entry {
 		}
 		return out
 	}
+	out.Before = e.before
 	if e.outcome.Dirty != nil {
 		out.Dirty = fmt.Sprintf("%v; run: discompose heal %s", e.outcome.Dirty, e.outcome.Dir)
 	}
@@ -178,7 +148,7 @@ func didNotRun(all []job, done []ending, cause error) error {
 				missing++
 			}
 		}
-		name := all[i].scenario.Name
+		name := all[i].Name
 		switch missing {
 		case 0:
 		case all[i].runs:
@@ -188,19 +158,4 @@ func didNotRun(all []job, done []ending, cause error) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// carryOut runs the jobs one after the other. Whatever one comes to, the next one runs; only ctx ends it early.
-func (a *app) carryOut(ctx context.Context, all []job, o runOptions) []ending {
-	done := make([]ending, len(all))
-	for i, j := range all {
-		if ctx.Err() != nil {
-			break
-		}
-		if j.runs > 1 {
-			fmt.Fprintf(a.Err, "%s: run %d of %d, --seed %d\n", j.scenario.Name, j.index, j.runs, *j.scenario.Seed)
-		}
-		done[i] = a.runOne(ctx, j.scenario, o)
-	}
-	return done
 }

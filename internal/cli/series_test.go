@@ -29,8 +29,8 @@ func TestEachRunHasASeedOfItsOwn(t *testing.T) {
 	t.Parallel()
 	fixed, free := scenario("fixed", new(int64(7))), scenario("free", nil)
 	var got []string
-	for _, j := range jobs([]*scenarios.Scenario{fixed, free}, 3, func() int64 { return 40 }) {
-		got = append(got, fmt.Sprintf("%s %d of %d: %d", j.scenario.Name, j.index, j.runs, *j.scenario.Seed))
+	for _, j := range jobs([]given{{Scenario: fixed}, {Scenario: free}}, 3, func() int64 { return 40 }) {
+		got = append(got, fmt.Sprintf("%s %d of %d: %d", j.Name, j.index, j.runs, *j.Seed))
 	}
 	a, b := runner.Seeds(7, 3), runner.Seeds(40, 3)
 	want := []string{
@@ -43,7 +43,7 @@ func TestEachRunHasASeedOfItsOwn(t *testing.T) {
 	if *fixed.Seed != 7 || free.Seed != nil {
 		t.Error("the scenarios themselves were changed")
 	}
-	if once := jobs([]*scenarios.Scenario{free}, 1, nil); len(once) != 1 || once[0].scenario != free {
+	if once := jobs([]given{{Scenario: free}}, 1, nil); len(once) != 1 || once[0].Scenario != free {
 		t.Errorf("one run: %+v", once)
 	}
 }
@@ -59,7 +59,7 @@ func TestSeveralRunsAreSummedUpEverywhere(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	a := &app{Streams: Streams{Out: &stdout, Err: &stderr}, runsDir: dir}
 	a.github = &reports.GitHub{Workspace: "/w", Folder: "/w", Summary: filepath.Join(dir, "step")}
-	all := jobs([]*scenarios.Scenario{scenario("a", new(int64(7))), scenario("b", new(int64(8)))}, 3, nil)
+	all := jobs([]given{{Scenario: scenario("a", new(int64(7)))}, {Scenario: scenario("b", new(int64(8)))}}, 3, nil)
 	dirty := judged(oracle.Clean)
 	dirty.outcome.Dirty = errors.New("a network is left")
 	done := []ending{judged(oracle.Clean), judged(oracle.DataLoss), judged(oracle.NoWitness), {begun: true, outcome: runner.Outcome{Err: compose.ErrNotReady}}, judged(oracle.Clean), {}}
@@ -71,7 +71,7 @@ func TestSeveralRunsAreSummedUpEverywhere(t *testing.T) {
 		t.Errorf("exit code %d, want that of the failure", a.exit)
 	}
 	for what, want := range map[string]string{
-		"a": fmt.Sprintf("a: 1 of 2 failed (50 %%, 95 %% Wilson interval 9.5 %% to 90.5 %%), with --seed %d; counted apart: 1 inconclusive\n", *all[1].scenario.Seed),
+		"a": fmt.Sprintf("a: 1 of 2 failed (50 %%, 95 %% Wilson interval 9.5 %% to 90.5 %%), with --seed %d; counted apart: 1 inconclusive\n", *all[1].Seed),
 		"b": "b: 0 of 1 failed (0 %, 95 % Wilson interval 0 % to 79.3 %); counted apart: 1 without a verdict, 1 not run\n",
 	} {
 		if !strings.Contains(stdout.String(), want) {
@@ -104,7 +104,7 @@ func TestTheVerdictStandsWhereAFileCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	a := &app{Streams: Streams{Out: &stdout, Err: &stderr}, github: &reports.GitHub{Summary: "/proc/none"}}
-	all := jobs([]*scenarios.Scenario{scenario("a", nil)}, 1, nil)
+	all := jobs([]given{{Scenario: scenario("a", nil)}}, 1, nil)
 	done := []ending{judged(oracle.DataLoss)}
 	err := a.summarise(all, done, runOptions{junit: "/proc/none/junit.xml"}, nil)
 	if usage := new(usageError); !errors.As(err, &usage) || Worst(exitOf(err), a.exit) != ExitFail {
@@ -133,7 +133,7 @@ func TestAnEntryNamesTheLineOfTheScenarioItself(t *testing.T) {
 		"included": {included, "chaos/a.toml", 1},
 		"shipped":  {shipped, "", 0},
 	} {
-		if e := (ending{}).entry(job{c.s, 1, 1}, runner.ErrInterrupted); e.File != c.file || e.Line != c.line || !e.Skipped || e.Class != "interrupted" {
+		if e := (ending{}).entry(job{given: given{Scenario: c.s}, index: 1, runs: 1}, runner.ErrInterrupted); e.File != c.file || e.Line != c.line || !e.Skipped || e.Class != "interrupted" {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

@@ -70,6 +70,8 @@ func (u *UI) line(e Event) string {
 			what = "witness: "
 		}
 		mark, text = u.paint.green(u.marks.seen), what+text
+	case Seen:
+		mark = u.paint.green(u.marks.seen)
 	case Note:
 		mark = u.marks.note
 	case Warn:

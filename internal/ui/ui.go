@@ -24,6 +24,7 @@ const (
 	Progress Kind = "progress" // the stage's work went on: Text, Count of Total
 	Fault    Kind = "fault"    // Name is the fault; Active: it begins, else it ends; Text: "pause kafka (freeze)"
 	Witness  Kind = "witness"  // Name is the fault; Active: seen in the window, else gone after it; Text: the measurement
+	Seen     Kind = "seen"     // Text is something that was measured
 	Note     Kind = "note"
 	Warn     Kind = "warn"
 	Tick     Kind = "tick" // nothing happened: OK and Errors so far, Until the next thing
@@ -41,6 +42,7 @@ type Event struct {
 	OK     int64     // tick: operations that succeeded since the run's start; the UI derives the rate
 	Errors int64     // tick: operations that failed since the run's start
 	Active bool      // fault and witness
+	Zero   bool      // stage: it is t = 0 of later lines, as the stage "timeline" is
 	Until  time.Time // what the run waits for next, shown as a countdown; zero clears nothing
 	Next   string    // what that is: "unpause kafka"
 }
@@ -147,7 +149,7 @@ func (u *UI) take(e Event) {
 		if e.Until.IsZero() {
 			u.until, u.next = time.Time{}, ""
 		}
-		if e.Name == timelineStage {
+		if e.Zero || e.Name == timelineStage {
 			u.zero = e.At
 		}
 	case Progress:
@@ -156,7 +158,7 @@ func (u *UI) take(e Event) {
 		u.setActive(e.Name, e.Active)
 	case Tick:
 		u.traffic.add(e.At, e.OK, e.Errors)
-	case Step, Witness, Note, Warn:
+	case Step, Witness, Seen, Note, Warn:
 	}
 }
 
