@@ -79,12 +79,18 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// start calls the binary in a folder of its own.
+// start calls the binary in testdata, with runs in a folder of its own.
 func start(t *testing.T, args ...string) *call {
+	t.Helper()
+	return startIn(t, "testdata", args...)
+}
+
+// startIn is start in another folder.
+func startIn(t *testing.T, dir string, args ...string) *call {
 	t.Helper()
 	c := &call{t: t, runs: filepath.Join(t.ArtifactDir(), "runs")}
 	c.cmd = exec.CommandContext(t.Context(), binary(t), append([]string{"--runs-dir", c.runs}, args...)...)
-	c.cmd.Dir = "testdata"
+	c.cmd.Dir = dir
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.err
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
 	c.cmd.WaitDelay = 2 * time.Minute
@@ -346,6 +352,17 @@ func TestNoFallbackExits69(t *testing.T) {
 	}
 	if !strings.Contains(r.stderr, "apache/kafka:0.0.0-absent") {
 		t.Error("the missing image is not named")
+	}
+}
+
+func TestTheImageOfAnUpdateIsHadBeforeAnythingStarts(t *testing.T) {
+	needImage(t, "nginx:1.22")
+	r := discompose(t, "run", "kinds/recreate", "--pull", "never", "--set", "fault[0].image=nginx:0.0.0-absent")
+	if r.code != 69 || !strings.Contains(r.stderr, "nginx:0.0.0-absent") {
+		t.Errorf("exit %d, want 69, and the image named", r.code)
+	}
+	if strings.Contains(r.stderr, "timeline") {
+		t.Error("the run went as far as its timeline")
 	}
 }
 

@@ -1,6 +1,6 @@
 // Command bench measures discompose on this machine and writes docs/BENCHMARKS.md: what `make bench` calls.
 //
-// It needs a local Docker engine, bin/discompose, and the images of the shipped environments web and kafka. Everything
+// It needs a local Docker engine, bin/discompose, and the images of the shipped environments nginx and kafka. Everything
 // that it makes on the engine carries the label io.discompose.run with an id of its own, or that of a run that it
 // started, and is removed at the end, also after an interrupt. If it is killed, its agent removes what it can.
 package main
@@ -29,7 +29,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // a program's main
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	isRole, err := roleOf(ctx, os.Args[1:])
 	if !isRole {
 		err = run(ctx, os.Args[1:], os.Stderr)
@@ -37,7 +37,7 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1) //nolint:forbidigo // a program's main
+		os.Exit(1)
 	}
 }
 
@@ -78,6 +78,8 @@ func parts() []part {
 	return []part{
 		{"rows", (*bench).rows},
 		{"check", (*bench).logCheck},
+		{"checks", (*bench).checks},
+		{"recording", (*bench).recording},
 		{"links", (*bench).links},
 		{"faults", (*bench).faults},
 		{"agent", (*bench).agents},

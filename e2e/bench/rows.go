@@ -126,11 +126,6 @@ func appendAll(ctx context.Context, store *ledger.Store, ops []ledger.Op) error 
 
 // endToEnd sends ops as a client does and takes them as the runner does.
 func endToEnd(ctx context.Context, store *ledger.Store, ops []ledger.Op) error {
-	toRunner, fromClient, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
-	}
-	toClient, fromRunner := io.Pipe()
 	arrived := make(chan error, 1)
 	tell := func(err error) {
 		select {
@@ -139,7 +134,7 @@ func endToEnd(ctx context.Context, store *ledger.Store, ops []ledger.Op) error {
 		}
 	}
 	got := 0
-	conn := agent.NewConn(toRunner, fromRunner, func(e agent.Event) {
+	w, err := openWire(ctx, func(e agent.Event) {
 		batch, err := ledger.DecodeOps(e.Data)
 		if err == nil {
 			err = store.Append(batch)
@@ -148,13 +143,13 @@ func endToEnd(ctx context.Context, store *ledger.Store, ops []ledger.Op) error {
 			tell(err)
 		}
 	})
-	server := agent.NewServer(fromClient)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, toClient, agent.Handler{}) }()
+	if err != nil {
+		return err
+	}
 	for rest := ops; len(rest) > 0; {
 		n := min(len(rest), batchOps)
 		line := json.RawMessage(workload.AppendOps(make([]byte, 0, n*160), rest[:n]))
-		if err := server.Emit(workload.EventOps, line); err != nil {
+		if err := w.Emit(workload.EventOps, line); err != nil {
 			tell(err)
 			break
 		}
@@ -164,9 +159,32 @@ func endToEnd(ctx context.Context, store *ledger.Store, ops []ledger.Op) error {
 	if err == nil {
 		err = store.Flush(ctx)
 	}
-	err = errors.Join(err, conn.Close(), <-served, fromClient.Close())
-	<-conn.Done()
-	return errors.Join(err, toRunner.Close())
+	return errors.Join(err, w.close())
+}
+
+// wire is the stream between a client and the runner, both in this process.
+type wire struct {
+	*agent.Server
+	close func() error
+}
+
+// openWire hands the runner's side every event that the client's side emits.
+func openWire(ctx context.Context, take func(agent.Event)) (*wire, error) {
+	toRunner, fromClient, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	toClient, fromRunner := io.Pipe()
+	conn := agent.NewConn(toRunner, fromRunner, take)
+	w := &wire{Server: agent.NewServer(fromClient)}
+	served := make(chan error, 1)
+	go func() { served <- w.Serve(ctx, toClient, agent.Handler{}) }()
+	w.close = func() error {
+		err := errors.Join(conn.Close(), <-served, fromClient.Close())
+		<-conn.Done()
+		return errors.Join(err, toRunner.Close())
+	}
+	return w, nil
 }
 
 // codec measures the two ends of the stream alone, on one core.
