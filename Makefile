@@ -9,6 +9,10 @@ PKG      := github.com/discompose/discompose
 LDFLAGS  := -s -w -X $(PKG)/internal/cli.version=$(VERSION) -X $(PKG)/internal/cli.commit=$(COMMIT)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 FUZZTIME ?= 10s
+# An end-to-end test that fails runs once more, if not more than three do; what then passes is named in FLAKY.
+GOTESTSUM := gotest.tools/gotestsum@v1.13.0
+E2EFORMAT ?= standard-quiet
+FLAKY     ?= bin/flaky.txt
 # The linter's version is the first line of its configuration.
 LINT     := $(shell sed -n '1s/^\# //p' .golangci.yml)
 
@@ -42,7 +46,8 @@ unit: ## unit, CLI script and golden tests; no Docker needed
 	$(GO) test ./...
 
 e2e: build ## a sample of end-to-end tests on the real engine
-	$(GO) test -tags e2e -count=1 -p 1 -timeout 50m $(E2EFLAGS) ./agent/... ./compose/... ./faults/... ./workload/... ./internal/imagetest ./e2e/...
+	$(GO) run $(GOTESTSUM) --format $(E2EFORMAT) --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-report=$(FLAKY) \
+	  --packages='./agent/... ./compose/... ./faults/... ./workload/... ./internal/imagetest ./e2e/...' -- -tags e2e -count=1 -p 1 -timeout 50m $(E2EFLAGS)
 
 test: ## everything that must be green: vet, unit, fuzz smoke, a sample of e2e; says what it skipped and why
 	@./e2e/test.sh

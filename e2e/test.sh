@@ -3,8 +3,8 @@
 # closes with one line of counts.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) flaky=$(mktemp)
+trap 'rm -f "$log" "$flaky"' EXIT
 failed=0
 
 # step NAME COMMAND... : runs it, keeps its output for the counts, and goes on after a failure.
@@ -24,7 +24,7 @@ step 'gofmt' bash -c 'bad=$(gofmt -l $(git ls-files "*.go")); [ -z "$bad" ] || {
 step 'unit' go test -v ./...
 step 'fuzz, parser' go test -run '^$' -fuzz '^FuzzParse$' -fuzztime "${FUZZTIME:-10s}" -fuzzminimizetime 5x ./scenarios
 if docker version >/dev/null 2>&1 || curl -s --unix-socket /var/run/docker.sock http://localhost/_ping >/dev/null 2>&1; then
-  step 'e2e' make --no-print-directory e2e E2EFLAGS=-v
+  step 'e2e' make --no-print-directory e2e E2EFORMAT=standard-verbose FLAKY="$flaky"
 else
   echo '== e2e: SKIPPED: no Docker engine answers'
 fi
@@ -33,6 +33,10 @@ fi
 skips=$(grep -B1 -E '^\s*--- SKIP' "$log" | grep -vE '^(--|=== .*)$')
 if [ -n "$skips" ]; then
   printf '== skipped tests and why\n%s\n' "$skips"
+fi
+if [ -s "$flaky" ]; then
+  printf '== failed, and ran once more: find out why, a flaky test is a bug here or in discompose\n%s\n' "$(cat "$flaky")"
+  [ -z "${GITHUB_ACTIONS:-}" ] || sed 's/^/::warning title=flaky::/' "$flaky"
 fi
 printf '%d passed, %d failed, %d skipped\n' "$(grep -cE '^\s*--- PASS' "$log")" "$(grep -cE '^\s*--- FAIL' "$log")" "$(grep -cE '^\s*--- SKIP' "$log")"
 exit "$failed"

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -183,46 +182,12 @@ func (s *stack) look() snapshot {
 			s.t.Fatalf("read limits of %s: %q, %v", name, limits, err)
 		}
 		out["limits/"+name] = limits
-		out["container/"+name] = s.inspected(c.ID)
+		out["container/"+name] = atRest(s.t, s.docker, c.ID)
 	}
 	s.networks(out)
 	s.volumes(out)
 	s.images(out)
 	return out
-}
-
-// inspected is a container as the engine has it while no command, such as its healthcheck, runs in it. A command that was about
-// to start when its container was paused never does, and engine 20.10 keeps its ID for up to ten minutes: it says nothing of
-// the container, so the IDs are left out.
-func (s *stack) inspected(id string) any {
-	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		in, raw, err := s.docker.ContainerInspectWithRaw(s.t.Context(), id, false)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		running := slices.DeleteFunc(in.ExecIDs, func(e string) bool { return !s.running(e) })
-		if len(running) == 0 {
-			v := decoded(s.t, raw)
-			if fields, ok := v.(map[string]any); ok {
-				delete(fields, "ExecIDs")
-			}
-			return v
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("commands never end in %s: %v", in.Name, running)
-		}
-	}
-}
-
-// running tells whether the engine runs a command in a container: one that it has forgotten has ended.
-func (s *stack) running(command string) bool {
-	s.t.Helper()
-	in, err := s.docker.ContainerExecInspect(s.t.Context(), command)
-	if err != nil && !cerrdefs.IsNotFound(err) {
-		s.t.Fatal(err)
-	}
-	return in.Running
 }
 
 // networks adds the stack's networks.
