@@ -42,8 +42,10 @@ func startKafka(t *testing.T) (id, addr string) {
 	id = docker(t, "run", "-d", "--label", "io.discompose.test=workload", "-p", addr+":9092", "--restart", "always",
 		"-e", "KAFKA_NODE_ID=1", "-e", "KAFKA_PROCESS_ROLES=broker,controller", "-e", "KAFKA_CONTROLLER_LISTENER_NAMES=CONTROLLER",
 		"-e", "KAFKA_CONTROLLER_QUORUM_VOTERS=1@localhost:9093",
-		"-e", "KAFKA_LISTENERS=PLAINTEXT://:9092,CONTROLLER://:9093", "-e", "KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:"+port,
-		"-e", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		// A broker asks itself about transactions, where the host's port leads nowhere.
+		"-e", "KAFKA_LISTENERS=PLAINTEXT://:9092,INTERNAL://:9094,CONTROLLER://:9093", "-e", "KAFKA_INTER_BROKER_LISTENER_NAME=INTERNAL",
+		"-e", "KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://127.0.0.1:"+port+",INTERNAL://localhost:9094",
+		"-e", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"-e", "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR=1", "-e", "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR=1",
 		"-e", "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR=1", "-e", "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS=3", "-e", "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS=0",
 		"-e", "KAFKA_AUTO_CREATE_TOPICS_ENABLE=false", "-e", "KAFKA_HEAP_OPTS=-Xmx256m -Xms256m", "apache/kafka:3.9.1",
@@ -136,5 +138,47 @@ func TestRealKafkaKilled(t *testing.T) {
 	finish(t, d, h, 3)
 	if s := d.Stats(); s.OK != s.Invoked {
 		t.Errorf("not everything was delivered: %+v", s)
+	}
+}
+
+// TestRealKafkaTransactionsKilled has a broker alone, which is also the coordinator of every transaction, killed in the middle.
+func TestRealKafkaTransactionsKilled(t *testing.T) {
+	id, addr := startKafka(t)
+	drivers, histories := map[string]workload.Driver{}, map[string]*history{}
+	for _, isolation := range []string{"read-committed", "read-uncommitted"} {
+		h := &history{}
+		d := newDriver(t, workload.Config{Target: addr, Clients: 2, Rate: 60, Seed: 7, Timeout: int64(3 * time.Minute)}, workload.KafkaOptions{
+			Topic: isolation, Group: isolation, Isolation: isolation, Transactions: &workload.KafkaTransactions{Size: 4, Abort: 0.3},
+		})
+		setUp(t, d, h)
+		drivers[isolation], histories[isolation] = d, h
+	}
+	ends := func(more int) func() bool {
+		want := map[*history]int{}
+		for _, h := range histories {
+			want[h] = len(h.of(ledger.FuncCommit, ledger.OK)) + more
+		}
+		return func() bool {
+			for h, n := range want {
+				if len(h.of(ledger.FuncCommit, ledger.OK)) < n || len(h.of(ledger.FuncAbort, ledger.OK)) < 5 {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	eventually(t, "commits and aborts before", ends(10))
+	after := ends(20) // some are in flight: those of before the kill do not do
+	docker(t, "kill", id)
+	docker(t, "start", id)
+	eventually(t, "commits after", after)
+	for isolation, d := range drivers {
+		t.Run(isolation, func(t *testing.T) {
+			h := histories[isolation]
+			checkTransactions(t, d, h, isolation == "read-uncommitted")
+			if len(h.of(ledger.FuncPoll, ledger.OK)) == 0 {
+				t.Error("the group was handed nothing")
+			}
+		})
 	}
 }
