@@ -92,9 +92,9 @@ func TestSavedRuns(t *testing.T) {
 			}
 		})
 	}
-	for _, kind := range []string{"bank", "log", "objects", "register", "set"} {
-		if verdicts[kind][oracle.Pass] == 0 || verdicts[kind][oracle.Fail] == 0 {
-			t.Errorf("the saved runs of %s need a good and a bad one, there are %v", kind, verdicts[kind])
+	for _, k := range oracle.Kinds() {
+		if verdicts[k.Name][oracle.Pass] == 0 || verdicts[k.Name][oracle.Fail] == 0 {
+			t.Errorf("the saved runs of %s need a good and a bad one, there are %v", k.Name, verdicts[k.Name])
 		}
 	}
 }
