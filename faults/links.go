@@ -56,6 +56,7 @@ type LinkState struct {
 	Enabled    bool         `json:"enabled"`
 	Disabled   []string     `json:"disabled,omitempty"` // the names that Disable was called with and Enable was not, where known
 	Accepted   int64        `json:"accepted"`           // connections that clients opened
+	Dialling   int64        `json:"dialling"`           // connections whose server has not answered yet
 	Dialled    int64        `json:"dialled"`            // connections to servers that came up
 	DialFailed int64        `json:"dial_failed"`        // connections to servers that did not
 	Refused    int64        `json:"refused"`            // connections that clients tried while it was disabled; 0 where nothing counts them
@@ -116,6 +117,7 @@ func (s LinkState) Plus(o LinkState) LinkState {
 	s.Enabled = s.Enabled && o.Enabled
 	s.Accepted += o.Accepted
 	s.Dialled += o.Dialled
+	s.Dialling += o.Dialling
 	s.DialFailed += o.DialFailed
 	s.Open += o.Open
 	s.PassedRST += o.PassedRST

@@ -83,23 +83,24 @@ type Link struct {
 	From       string      `json:"from"` // a service, "workload.<name>" or "probes"
 	To         string      `json:"to"`   // a service
 	Port       int         `json:"port"`
-	Clients    int         `json:"clients"`     // client namespaces that it was opened in, restarts counted
-	Accepted   int64       `json:"accepted"`    // connections that clients opened through the proxy
-	Dialled    int64       `json:"dialled"`     // of these, the ones whose server answered
-	DialFailed int64       `json:"dial_failed"` // and the ones whose server did not
-	Direct     int64       `json:"direct"`      // connections let past the proxy on purpose, while a fault had cut the server off
-	Arrived    int64       `json:"arrived"`     // new connections that servers counted at their input
-	Guarded    int64       `json:"guarded"`     // packets past the proxy that the guard stopped
-	Passed     int64       `json:"passed"`      // packets past the proxy that the guard did not stop
-	Upstream   int64       `json:"upstream"`    // bytes from clients to servers
-	Downstream int64       `json:"downstream"`  // bytes from servers to clients
+	Clients    int         `json:"clients"`            // client namespaces that it was opened in, restarts counted
+	Accepted   int64       `json:"accepted"`           // connections that clients opened through the proxy
+	Dialled    int64       `json:"dialled"`            // of these, the ones whose server answered
+	DialFailed int64       `json:"dial_failed"`        // and the ones whose server did not
+	Dialling   int64       `json:"dialling,omitempty"` // and the ones that were on their way when the run ended
+	Direct     int64       `json:"direct"`             // connections let past the proxy on purpose, while a fault had cut the server off
+	Arrived    int64       `json:"arrived"`            // new connections that servers counted at their input
+	Guarded    int64       `json:"guarded"`            // packets past the proxy that the guard stopped
+	Passed     int64       `json:"passed"`             // packets past the proxy that the guard did not stop
+	Upstream   int64       `json:"upstream"`           // bytes from clients to servers
+	Downstream int64       `json:"downstream"`         // bytes from servers to clients
 	Closed     []LinkClose `json:"closed,omitempty"`
 	Resets     []LinkReset `json:"resets,omitempty"`
 	Unrouted   string      `json:"unrouted,omitempty"` // what of it could not be routed, and why
 }
 
 // Leaked is how many connections reached a server past the proxy without a reason. 0 is the proof that nothing did.
-func (l Link) Leaked() int64 { return max(0, l.Arrived-l.Dialled-l.DialFailed-l.Direct) }
+func (l Link) Leaked() int64 { return max(0, l.Arrived-l.Dialled-l.DialFailed-l.Dialling-l.Direct) }
 
 // In reports whether the link is one of those that a fault's target names: "web->db:5432" itself, or a group such as
 // "*->db:5432" or "workload->kafka:9092". The name of a service has no links.

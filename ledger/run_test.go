@@ -66,6 +66,7 @@ func TestLeakedCountsWhatHasNoReason(t *testing.T) {
 		{"all came from the proxy", ledger.Link{Dialled: 42, Arrived: 42}, 0},
 		{"refused dials arrived too", ledger.Link{Dialled: 40, DialFailed: 2, Arrived: 42}, 0},
 		{"failed dials did not arrive", ledger.Link{Dialled: 40, DialFailed: 2, Arrived: 40}, 0},
+		{"one is on its way", ledger.Link{Dialled: 40, Dialling: 1, Arrived: 41}, 0},
 		{"one was let past", ledger.Link{Dialled: 40, Direct: 1, Arrived: 41}, 0},
 		{"two went past", ledger.Link{Dialled: 40, DialFailed: 1, Direct: 1, Arrived: 44}, 2},
 	} {

@@ -44,7 +44,7 @@ func TestRunFileRoundTrip(t *testing.T) {
 // someLinks has a value in every field of a link.
 func someLinks() []ledger.Link {
 	return []ledger.Link{{
-		Name: "web->db:5432", From: "web", To: "db", Port: 5432, Clients: 2, Accepted: 45, Dialled: 42, DialFailed: 3, Direct: 1, Arrived: 43, Guarded: 4, Passed: 5,
+		Name: "web->db:5432", From: "web", To: "db", Port: 5432, Clients: 2, Accepted: 45, Dialled: 42, DialFailed: 3, Dialling: 9, Direct: 1, Arrived: 43, Guarded: 4, Passed: 5,
 		Upstream: 1 << 40, Downstream: 1 << 41, Closed: []ledger.LinkClose{{By: "slow", How: "rst", Count: 6}},
 		Resets: []ledger.LinkReset{{Count: 7, Why: "opened before the link was routed", At: 8}}, Unrouted: "published port 5432",
 	}}

@@ -306,7 +306,7 @@ func (r *run) keepLinks(ctx context.Context) {
 	for _, l := range reports {
 		out := ledger.Link{
 			Name: l.Name, From: l.From, To: l.To, Port: l.Port, Clients: l.Clients, Unrouted: l.Unrouted,
-			Accepted: l.State.Accepted, Dialled: l.State.Dialled, DialFailed: l.State.DialFailed, Upstream: l.State.Upstream.Bytes, Downstream: l.State.Downstream.Bytes,
+			Accepted: l.State.Accepted, Dialled: l.State.Dialled, DialFailed: l.State.DialFailed, Dialling: l.State.Dialling, Upstream: l.State.Upstream.Bytes, Downstream: l.State.Downstream.Bytes,
 			Direct: l.Direct, Arrived: l.Arrived, Guarded: l.Guarded, Passed: l.Passed,
 		}
 		for _, c := range l.State.Closed {

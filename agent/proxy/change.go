@@ -143,7 +143,7 @@ func (l *Link) started(dir stream.Direction) []*direction {
 // Snapshot returns what the link has done so far.
 func (l *Link) Snapshot() Snapshot {
 	now := time.Now()
-	s := Snapshot{
+	s := Snapshot{ // Dialling first: what ends meanwhile is counted twice rather than not at all
 		Name: l.opts.Name, At: now,
 		Accepted: l.accepted.Load(), Dialling: l.dialling.Load(), Dialled: l.dialled.Load(), DialFailed: l.dialFailed.Load(), GaveUp: l.gaveUp.Load(),
 		Adopted: l.adopted.Load(), PassedRST: l.passedRST.Load(),

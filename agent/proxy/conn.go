@@ -81,18 +81,24 @@ func (l *Link) serve(a *Attachment, client *net.TCPConn) {
 	if cerr != nil {
 		return
 	}
+	// It is counted as one of the three all the time: a server may have seen it from now on.
+	l.dialling.Add(1)
+	counted := func(as *atomic.Int64) {
+		as.Add(1)
+		l.dialling.Add(-1)
+	}
 	var server *net.TCPConn
 	if err == nil {
-		server, err = l.dial(ctx, a, to)
+		server, err = a.network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 	}
 	gaveUp := w.end()
 	if err == nil {
-		l.dialled.Add(1)
+		counted(&l.dialled)
 		l.join(c, server)
 		return
 	}
 	defer l.forget(c)
-	l.dialFailed.Add(1) // one that was given up too: it may have reached the server
+	counted(&l.dialFailed) // one that was given up too: it may have reached the server
 	select {
 	case <-c.closed: // by the link, meanwhile
 		return
@@ -109,13 +115,6 @@ func (l *Link) serve(a *Attachment, client *net.TCPConn) {
 		c.shut()
 	}
 	c.abort()
-}
-
-// dial connects to the original destination, until ctx ends.
-func (l *Link) dial(ctx context.Context, a *Attachment, to netip.AddrPort) (*net.TCPConn, error) {
-	l.dialling.Add(1)
-	defer l.dialling.Add(-1)
-	return a.network.Dial(ctx, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 }
 
 // join connects the two sockets of c. It owns server.

@@ -56,7 +56,7 @@ func (p *pair) direct(on bool) {
 func (p *pair) leaks() {
 	p.Helper()
 	x := p.report(pairLink)
-	if leaked := x.Arrived - x.State.Dialled - x.State.DialFailed - x.Direct; leaked > 0 || x.Passed > 0 {
+	if leaked := x.Arrived - x.State.Dialled - x.State.DialFailed - x.State.Dialling - x.Direct; leaked > 0 || x.Passed > 0 {
 		p.Errorf("%d connections and %d packets unexplained: %+v", leaked, x.Passed, p.counts(pairLink))
 	}
 }

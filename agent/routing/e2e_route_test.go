@@ -105,7 +105,7 @@ func TestAServiceThatStartsAgainIsArmedBeforeItsFirstInstruction(t *testing.T) {
 	if ups := int64(strings.Count(r.logs(web), "up")); x.Arrived < ups || ups == 0 {
 		t.Errorf("%d connections arrived, the service made %d", x.Arrived, ups)
 	}
-	if leaked := x.Arrived - x.State.Dialled - x.State.DialFailed - x.Direct; leaked > 0 || x.Redirects < x.Arrived {
+	if leaked := x.Arrived - x.State.Dialled - x.State.DialFailed - x.State.Dialling - x.Direct; leaked > 0 || x.Redirects < x.Arrived {
 		t.Errorf("%d connections bypassed the proxy: %+v%s", leaked, r.counts(link), r.told())
 	}
 	if x.Clients != starts {
@@ -175,7 +175,7 @@ func TestTwoServicesOfOneNamespaceShareAListener(t *testing.T) {
 	r.eventually("the other one is routed on", func() bool { return strings.Count(r.logs(web), "up") > ups+2 })
 	r.stop(web)
 	x := r.report(first)
-	if x.Arrived == 0 || x.Arrived > x.State.Dialled+x.State.DialFailed {
+	if x.Arrived == 0 || x.Arrived > x.State.Dialled+x.State.DialFailed+x.State.Dialling {
 		t.Errorf("the first link: %+v, want all arrivals through it%s", r.counts(first), r.told())
 	}
 	for link, want := range map[string]string{second: first, self: "shares its network namespace"} {
