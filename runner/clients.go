@@ -107,6 +107,10 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode options of workload %s: %w", name, err)
 		}
+		phases, err := phasesOf(w)
+		if err != nil {
+			return nil, fmt.Errorf("encode phases of workload %s: %w", name, err)
+		}
 		first, containers := 0, max(w.Containers, 1)
 		if w.Driver == program.Name {
 			containers = 1
@@ -119,9 +123,13 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 			if clients == 0 {
 				continue
 			}
+			share := func(rate float64) float64 { return rate * float64(clients) / float64(w.Clients) }
 			cfg := workload.Config{
 				Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first, Processes: w.Clients,
-				Rate: w.Rate * float64(clients) / float64(w.Clients), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options,
+				Rate: share(w.Rate), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options, Phases: slices.Clone(phases),
+			}
+			for i := range cfg.Phases {
+				cfg.Phases[i].Rate = share(cfg.Phases[i].Rate)
 			}
 			first += clients
 			label := name
@@ -139,6 +147,20 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 	}
 	if len(probes.probes) > 0 {
 		out = append(out, probes)
+	}
+	return out, nil
+}
+
+// phasesOf are the phases of a workload, with the rates of all its clients together.
+func phasesOf(w scenarios.Workload) (out []workload.Phase, err error) {
+	for _, p := range w.Phase {
+		one := workload.Phase{At: p.At.Std().Nanoseconds(), Rate: p.Rate}
+		if p.Options != nil {
+			if one.Options, err = json.Marshal(p.Options); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, one)
 	}
 	return out, nil
 }
