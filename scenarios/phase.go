@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,12 +131,9 @@ func (v *validator) phases(key string, w Workload) {
 
 // most is the highest rate of a workload; 0: as fast as answers come.
 func (w Workload) most() float64 {
-	return slices.Max(append([]float64{w.Rate}, w.rates()...))
-}
-
-func (w Workload) rates() (out []float64) {
+	most := w.Rate
 	for _, p := range w.Phase {
-		out = append(out, p.Rate)
+		most = max(most, p.Rate)
 	}
-	return out
+	return most
 }
