@@ -102,34 +102,11 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 	s := r.o.Scenario
 	var out []*clientConn
 	for _, name := range sortedKeys(s.Workload) {
-		w := s.Workload[name]
-		options, err := json.Marshal(w.Options)
+		specs, err := r.workloadSpecs(name, s.Workload[name])
 		if err != nil {
 			return nil, fmt.Errorf("encode options of workload %s: %w", name, err)
 		}
-		first, containers := 0, max(w.Containers, 1)
-		if w.Driver == program.Name {
-			containers = 1
-		}
-		for i := range containers {
-			clients := w.Clients / containers
-			if i < w.Clients%containers {
-				clients++
-			}
-			if clients == 0 {
-				continue
-			}
-			cfg := workload.Config{
-				Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first, Processes: w.Clients,
-				Rate: w.Rate * float64(clients) / float64(w.Clients), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options,
-			}
-			first += clients
-			label := name
-			if containers > 1 {
-				label = fmt.Sprintf("%s-%d", name, i+1)
-			}
-			out = append(out, &clientConn{name: label, local: w.Driver == program.Name, workloads: []workload.Config{cfg}})
-		}
+		out = append(out, specs...)
 	}
 	probes := &clientConn{name: "probes"}
 	for _, name := range sortedKeys(s.Probe) {
@@ -139,6 +116,58 @@ func (r *run) clientSpecs() ([]*clientConn, error) {
 	}
 	if len(probes.probes) > 0 {
 		out = append(out, probes)
+	}
+	return out, nil
+}
+
+// workloadSpecs lays one workload out over its containers: each has its part of the clients and of the rates.
+func (r *run) workloadSpecs(name string, w scenarios.Workload) ([]*clientConn, error) {
+	options, err := json.Marshal(w.Options)
+	if err != nil {
+		return nil, err
+	}
+	var out []*clientConn
+	first, containers := 0, max(w.Containers, 1)
+	if w.Driver == program.Name {
+		containers = 1
+	}
+	for i := range containers {
+		clients := w.Clients / containers
+		if i < w.Clients%containers {
+			clients++
+		}
+		if clients == 0 {
+			continue
+		}
+		share := func(rate float64) float64 { return rate * float64(clients) / float64(w.Clients) }
+		phases, err := phasesOf(w, share)
+		if err != nil {
+			return nil, err
+		}
+		cfg := workload.Config{
+			Name: name, Driver: w.Driver, Target: w.Target, Clients: clients, FirstProcess: first, Processes: w.Clients,
+			Rate: share(w.Rate), Timeout: w.Timeout.Std().Nanoseconds(), Seed: r.info.Seed, Options: options, Phases: phases,
+		}
+		first += clients
+		label := name
+		if containers > 1 {
+			label = fmt.Sprintf("%s-%d", name, i+1)
+		}
+		out = append(out, &clientConn{name: label, local: w.Driver == program.Name, workloads: []workload.Config{cfg}})
+	}
+	return out, nil
+}
+
+// phasesOf are the phases of a workload as a container runs them; share is its part of a rate.
+func phasesOf(w scenarios.Workload, share func(float64) float64) (out []workload.Phase, err error) {
+	for i, p := range w.Phase {
+		one := workload.Phase{At: p.At.Std().Nanoseconds(), Rate: share(p.Rate)}
+		if p.Options != nil {
+			if one.Options, err = json.Marshal(p.Options); err != nil {
+				return nil, fmt.Errorf("phase[%d]: %w", i, err)
+			}
+		}
+		out = append(out, one)
 	}
 	return out, nil
 }

@@ -158,6 +158,9 @@ func (p *Plan) String() string {
 	for _, name := range sortedKeys(s.Workload) {
 		w := s.Workload[name]
 		fmt.Fprintf(&b, "workload     %s: %s on %s, %d clients, %s\n", name, w.Driver, w.Target, w.Clients, rateText(w.Rate))
+		for i, ph := range w.Phase {
+			fmt.Fprintf(&b, "  phase      from %s: %s\n", ph.At, phaseText(ph, w.Phase[:i]))
+		}
 	}
 	for _, name := range sortedKeys(s.Probe) {
 		pr := s.Probe[name]
@@ -270,6 +273,18 @@ func rateText(rate float64) string {
 		return "as fast as answers come"
 	}
 	return fmt.Sprintf("%g operations/s", rate)
+}
+
+// phaseText says what a phase changes, after those before it.
+func phaseText(p scenarios.Phase, before []scenarios.Phase) string {
+	var parts []string
+	if p.Rate > 0 {
+		parts = append(parts, rateText(p.Rate))
+	}
+	if p.Options == nil && len(before) > 0 && before[len(before)-1].Options != nil {
+		parts = append(parts, "the workload's own options again")
+	}
+	return strings.Join(append(parts, p.Changes...), ", ")
 }
 
 func expectText(e scenarios.Expect) string {

@@ -55,7 +55,7 @@ func (c *serviceCheck) few(key string, f Fault) {
 			continue
 		}
 		workloads++
-		if rate := c.s.Workload[name].Rate; rate > 0 && int(rate*window) < c.s.Guard.Operations {
+		if rate := c.s.Workload[name].most(); rate > 0 && int(rate*window) < c.s.Guard.Operations {
 			c.doubt(key, tooFew("workload "+name, "operations", int(rate*window), c.s.Guard.Operations, window), "raise its rate, or lengthen the fault")
 		}
 	}

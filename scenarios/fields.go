@@ -21,6 +21,7 @@ type field struct {
 	enum     []string
 	planned  []string // values of later versions
 	later    bool     // the whole key is one of a later version
+	phase    bool     // it may change in a phase of a workload
 	index    []int
 	typ      reflect.Type
 }
@@ -46,6 +47,7 @@ func fieldsOf(t reflect.Type) []field {
 		out = append(out, field{
 			key: key, doc: f.Tag.Get("doc"), def: f.Tag.Get("default"), required: f.Tag.Get("required") == "true",
 			enum: values(f.Tag.Get("enum")), planned: values(strings.TrimPrefix(planned, "*")), later: planned == "*",
+			phase: f.Tag.Get("phase") == "yes",
 			index: []int{i}, typ: f.Type,
 		})
 	}

@@ -183,12 +183,29 @@ func (g schemaMaker) perKind(out schema) {
 func (g schemaMaker) perDriver(out schema) {
 	var cases []schema
 	for _, name := range slices.Sorted(maps.Keys(g.drivers)) {
-		options := g.object(reflect.TypeOf(g.drivers[name]()).Elem())
-		cases = append(cases, when("driver", name, schema{"properties": schema{"options": options}}))
+		t := reflect.TypeOf(g.drivers[name]()).Elem()
+		phase := schema{"items": schema{"properties": schema{"options": g.changeable(t)}}}
+		cases = append(cases, when("driver", name, schema{"properties": schema{"options": g.object(t), "phase": phase}}))
 	}
 	if len(cases) > 0 {
 		out["allOf"] = cases
 	}
+}
+
+// changeable is the schema of the options that a phase may hold.
+func (g schemaMaker) changeable(t reflect.Type) schema {
+	props := schema{}
+	for _, f := range fieldsOf(t) {
+		switch sub := structOf(f.typ); {
+		case f.phase:
+			one := g.property(f)
+			delete(one, "default") // it is the workload's own value
+			props[f.key] = one
+		case sub != nil && len(changeable(sub, "")) > 0:
+			props[f.key] = g.changeable(sub)
+		}
+	}
+	return schema{"type": "object", "properties": props, "additionalProperties": false}
 }
 
 // perCheck gives a check's options the keys of its kind.

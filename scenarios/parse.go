@@ -141,6 +141,11 @@ func (d *decoder) options(s *Scenario, root *node, drivers map[string]func() any
 		if o, ok := into.(interface{ DefaultClients() int }); ok && table.table["clients"] == nil {
 			w.Clients = o.DefaultClients()
 		}
+		if list := table.table["phase"]; !d.has(key) && list != nil {
+			for i := range w.Phase {
+				d.phase(&w.Phase[i], n, list.list[i], indexKey(joinKey(joinKey("workload", name), "phase"), i), zero)
+			}
+		}
 		s.Workload[name] = w
 	}
 }

@@ -266,8 +266,8 @@ func TestParseReportsEachProblemWithItsPlace(t *testing.T) {
 			`t.toml:12:1: expect.min_rate: must be a finite number`,
 			`t.toml:14:1: environment.env.A: must be a string, not an integer`,
 			`t.toml:16:1: guard.operations: must be an integer, not a number`,
-			`t.toml:17:18: workload.orders.x: unknown table (known: clients, containers, driver, options, rate, target, timeout)`,
-			`t.toml:18:19: workload.orders.y: unknown table (known: clients, containers, driver, options, rate, target, timeout)`,
+			`t.toml:17:18: workload.orders.x: unknown table (known: clients, containers, driver, options, phase, rate, target, timeout)`,
+			`t.toml:18:19: workload.orders.y: unknown table (known: clients, containers, driver, options, phase, rate, target, timeout)`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -158,6 +158,9 @@ func row(f field) string {
 	if f.later {
 		doc += ". Not yet supported"
 	}
+	if f.phase {
+		doc += ". May change in a [phase](#workloadnamephase)"
+	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", f.key, name, def, strings.ReplaceAll(doc, "|", `\|`))
 }
 

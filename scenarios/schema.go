@@ -3,7 +3,7 @@
 //
 // The types of this file are the contract: docs/reference/scenario.md and the JSON Schema are generated from them and
 // from their tags: `doc`, `default`, `required:"true"`, `enum` (values separated by |) and `planned` (values of later
-// versions; "*" where the whole key is one). A parsed Scenario is read-only and safe for concurrent use. The package
+// versions; "*" where the whole key is one), `phase:"yes"` (a driver's option that may change in a phase). A parsed Scenario is read-only and safe for concurrent use. The package
 // reads the file systems that it is given; only Find and List touch the disk. It imports no Docker and no Compose.
 package scenarios
 
@@ -83,6 +83,18 @@ type Workload struct {
 	Rate       float64        `toml:"rate" default:"0" doc:"operations per second over all clients; 0: as fast as answers come"`
 	Timeout    units.Duration `toml:"timeout" default:"30s" doc:"after which an operation that has not returned counts as unknown"`
 	Options    any            `toml:"options" doc:"the driver's own table"`
+	Phase      []Phase        `toml:"phase" doc:"what changes while the workload runs: each phase lasts until the next one, the last until the workload ends, and before the first one the workload is as its own keys say"`
+}
+
+// Phase is a part of a workload's time.
+type Phase struct {
+	At      units.Duration `toml:"at" required:"true" doc:"when it begins, since the workload began to send, which is before the steady state and so before the timeline of the faults; later than the phase before"`
+	Rate    float64        `toml:"rate" doc:"operations per second over all clients from then on; default: as before. A workload of rate 0 stays as fast as answers come"`
+	Options any            `toml:"options" doc:"the keys of the workload's options that differ in this phase (weights, sizes, which keys get the operations: those of which the driver's table says so); every other key is as in the workload's own options, whatever a phase before says"`
+
+	// Changes are the keys that Options holds, as TOML would have them: "keys.skew = 2", sorted. Options itself is the driver's whole
+	// table in the phase, like Workload.Options, and nil where there are no Changes.
+	Changes []string `toml:"-"`
 }
 
 // Probe is one bounded observation, repeated.

@@ -73,6 +73,11 @@ func newKafka(c Config) (*kafkaDriver, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, p := range c.Phases {
+		if len(p.Options) > 0 {
+			return nil, fmt.Errorf("phases[%d]: options: the kafka driver's do not change while it runs", i)
+		}
+	}
 	d := &kafkaDriver{cfg: c, opts: o, acked: make([]atomic.Int64, o.Partitions)}
 	for i := range c.Clients {
 		p := newProducer(d, c.FirstProcess+i)

@@ -120,8 +120,7 @@ func (p *producer) generate(ctx context.Context, start int64, i int) {
 		}
 		return
 	}
-	first := start + Instant(int64(i), cfg.Rate)
-	pace(ctx, Now, first, cfg.Rate/float64(cfg.Clients), func(planned int64) bool {
+	pace(ctx, Now, start, cfg.Schedule(), int64(i), int64(cfg.Clients), func(planned int64) bool {
 		if p.inFlight.Load() >= int64(cfg.MaxInFlight) {
 			p.d.counts.skipped.Add(1)
 			return true

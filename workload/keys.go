@@ -11,11 +11,11 @@ import (
 // KeyOptions are the keys that operations of a driver are about, for its options table. A zero field means its default.
 type KeyOptions struct {
 	Count        int     `toml:"count" json:"count,omitempty" default:"10" doc:"how many keys there are"`
-	Distribution string  `toml:"distribution" json:"distribution,omitempty" default:"uniform" enum:"uniform|zipf|hot" doc:"uniform: each key as often as any other; zipf: key n, from 1, in proportion to 1/n^skew; hot: some keys get most operations, and which these are changes"`
-	Skew         float64 `toml:"skew" json:"skew,omitempty" default:"1" doc:"zipf: the exponent"`
-	Hot          int     `toml:"hot" json:"hot,omitempty" default:"1" doc:"hot: how many keys are hot at a time"`
-	Share        float64 `toml:"share" json:"share,omitempty" default:"0.9" doc:"hot: the share of operations that go to them"`
-	Rotate       int     `toml:"rotate" json:"rotate,omitempty" default:"1000" doc:"hot: after how many operations the next keys become hot"`
+	Distribution string  `toml:"distribution" json:"distribution,omitempty" default:"uniform" enum:"uniform|zipf|hot" phase:"yes" doc:"uniform: each key as often as any other; zipf: key n, from 1, in proportion to 1/n^skew; hot: some keys get most operations, and which these are changes"`
+	Skew         float64 `toml:"skew" json:"skew,omitempty" default:"1" phase:"yes" doc:"zipf: the exponent"`
+	Hot          int     `toml:"hot" json:"hot,omitempty" default:"1" phase:"yes" doc:"hot: how many keys are hot at a time"`
+	Share        float64 `toml:"share" json:"share,omitempty" default:"0.9" phase:"yes" doc:"hot: the share of operations that go to them"`
+	Rotate       int     `toml:"rotate" json:"rotate,omitempty" default:"1000" phase:"yes" doc:"hot: after how many operations the next keys become hot"`
 }
 
 // WithDefaults is o with every zero field set to its default.

@@ -27,6 +27,9 @@ import (
 //
 // At rate 0 each of the Clients invokes its next operation when the last has returned; after one that did not succeed it
 // waits failurePause, so that a system that refuses is asked often, but not by a busy loop.
+//
+// A phase begins by time: an operation is of the phase in which its instant is planned, or, in a closed loop, in which it is
+// invoked. The number K of operations goes on through all phases.
 type loop struct {
 	cfg    Config
 	system System
@@ -35,6 +38,8 @@ type loop struct {
 	counts counters
 	crew   *crew
 	stream uint64 // seeds the operations' own random numbers
+	stages []stage
+	start  int64 // when the schedule began
 
 	emit func([]ledger.Op)
 	stop context.CancelFunc // ends the schedule
@@ -77,7 +82,7 @@ func newLoop(c Config, s System, o LoopOptions, now func() int64) *loop {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "operations\x00%s\x00%d", c.Name, c.FirstProcess) // a hash does not fail
 	return &loop{
-		cfg: c, system: s, opts: o, now: now, stream: h.Sum64(), pending: map[*call]*process{},
+		cfg: c, system: s, opts: o, now: now, stream: h.Sum64(), pending: map[*call]*process{}, stages: stages(c, s, o.Phases),
 		crew: newCrew(c.FirstProcess, c.Clients, c.Processes, c.Clients*c.MaxInFlight),
 	}
 }
@@ -109,7 +114,7 @@ func again(ctx context.Context, most time.Duration, try func(context.Context) er
 //
 //nolint:contextcheck // operations outlive the schedule: Stop waits for them
 func (l *loop) Start(ctx context.Context, emit func([]ledger.Op)) error {
-	l.emit = emit
+	l.emit, l.start = emit, l.now()
 	schedule, stop := context.WithCancel(ctx)
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop, l.life, l.kill = stop, life, kill
@@ -129,7 +134,7 @@ func (l *loop) Start(ctx context.Context, emit func([]ledger.Op)) error {
 //nolint:contextcheck // operations outlive the schedule: Stop waits for them
 func (l *loop) open(ctx context.Context) {
 	k := int64(-1)
-	pace(ctx, l.now, l.now(), l.cfg.Rate, func(planned int64) bool {
+	pace(ctx, l.now, l.start, l.cfg.Schedule(), 0, 1, func(planned int64) bool {
 		k++
 		if !l.invoke(&call{}, k, planned) {
 			l.counts.skipped.Add(1)
@@ -163,7 +168,7 @@ func (l *loop) invoke(c *call, k, planned int64) bool {
 	}
 	p.seq++
 	random := rand.New(rand.NewPCG(uint64(l.cfg.Seed)^l.stream, uint64(k))) //nolint:gosec // any bits are a seed
-	c.op = l.system.Next(random, Turn{K: k, Fresh: Value(p.number, p.seq)})
+	c.op = l.next(planned)(random, Turn{K: k, Fresh: Value(p.number, p.seq)})
 	c.op.Workload, c.op.Process, c.op.Planned = l.cfg.Name, p.number, planned
 	c.op.Partition, c.op.Offset = -1, -1
 	l.ops.Add(1)
@@ -174,6 +179,15 @@ func (l *loop) invoke(c *call, k, planned int64) bool {
 	l.mu.Unlock()
 	go l.run(p, c)
 	return true
+}
+
+// next is what says what is sent of which the instant is planned: that of the last phase that has begun by then.
+func (l *loop) next(planned int64) func(*rand.Rand, Turn) ledger.Op {
+	i := len(l.stages) - 1
+	for i > 0 && l.stages[i].at > planned-l.start {
+		i--
+	}
+	return l.stages[i].next
 }
 
 // run carries one operation out.

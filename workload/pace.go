@@ -31,23 +31,63 @@ func Instant(k int64, rate float64) int64 {
 	return int64(at)
 }
 
-// pace calls fire once for every operation of an open loop, in order, at its instant or as soon after it as the process
-// runs; planned is that instant on now's clock. It returns when ctx ends or fire returns false.
-func pace(ctx context.Context, now func() int64, start int64, rate float64, fire func(planned int64) bool) {
+// Schedule is an open loop whose rate changes: stretches in the order of their instants.
+type Schedule []Stretch
+
+// Stretch is a part of a schedule, until the next one begins. Its first operation is due when it begins.
+type Stretch struct {
+	At   int64   // ns since the schedule's start: 0, and then more than the one before
+	Rate float64 // operations per second, more than 0
+}
+
+// Due is how many operations of s are due once elapsed ns have passed: the sum of what each stretch has until then, or until
+// its end, as Due has it.
+func (s Schedule) Due(elapsed int64) (n int64) {
+	for i, one := range s {
+		n += Due(min(elapsed, s.last(i))-one.At, one.Rate)
+	}
+	return n
+}
+
+// Instant is when operation k (from 0) of s is planned, in ns since the start; math.MaxInt64 where s has none.
+func (s Schedule) Instant(k int64) int64 {
+	for i, one := range s {
+		if i < len(s)-1 {
+			if n := Due(s.last(i)-one.At, one.Rate); k >= n {
+				k -= n
+				continue
+			}
+		}
+		return one.At + min(Instant(k, one.Rate), math.MaxInt64-one.At)
+	}
+	return math.MaxInt64
+}
+
+// last is the last instant of stretch i.
+func (s Schedule) last(i int) int64 {
+	if i == len(s)-1 {
+		return math.MaxInt64
+	}
+	return s[i+1].At - 1
+}
+
+// pace calls fire for each operation first, first + step, first + 2 step … of a schedule, in order, at its instant or as soon
+// after it as the process runs; planned is that instant on now's clock. It returns when ctx ends or fire returns false.
+func pace(ctx context.Context, now func() int64, start int64, s Schedule, first, step int64, fire func(planned int64) bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for done := int64(0); ; {
+	for k := first; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		for due := Due(now()-start, rate); done < due; done++ {
-			if ctx.Err() != nil || !fire(start+Instant(done, rate)) {
+		for due := s.Due(now() - start); k < due; k += step {
+			if ctx.Err() != nil || !fire(start+s.Instant(k)) {
 				return
 			}
 		}
-		wait := Instant(done, rate) - (now() - start)
+		wait := s.Instant(k) - (now() - start)
 		timer.Reset(time.Duration(max(wait, 0)))
 	}
 }

@@ -77,7 +77,7 @@ func NewProbe(c ProbeConfig) (func(ctx context.Context) error, error) {
 func RunProbe(ctx context.Context, c ProbeConfig, eval func(ctx context.Context) error, now func() int64, emit func([]ledger.Op)) {
 	c = c.withDefaults()
 	p := &probeRun{cfg: c, eval: eval, now: now, emit: emit}
-	pace(ctx, now, now(), 1e9/float64(c.Every), func(planned int64) bool {
+	pace(ctx, now, now(), Schedule{{Rate: 1e9 / float64(c.Every)}}, 0, 1, func(planned int64) bool {
 		p.running.Go(func() { p.once(ctx, planned) })
 		return true
 	})

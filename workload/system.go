@@ -38,7 +38,11 @@ func LoopSpec[O interface{ Validate() error }](name string, build func(c *Config
 			if err != nil {
 				return nil, err
 			}
-			return NewLoop(c, s, LoopOptions{}), nil
+			phases, err := PhaseSystems(c, s, build)
+			if err != nil {
+				return nil, err
+			}
+			return NewLoop(c, s, LoopOptions{Phases: phases}), nil
 		},
 	}
 }
@@ -151,6 +155,9 @@ type LoopOptions struct {
 	// should be shorter than Config.Timeout, after which an operation counts as one that never returned, which a verdict
 	// calls a hang. 0: DefaultPatience.
 	Patience time.Duration
+	// Phases are the systems of Config.Phases, one each (PhaseSystems), whose Next takes the place of the loop's own; Setup,
+	// sessions and Final stay those of the loop's. One that is nil, or missing: the loop's own.
+	Phases []System
 }
 
 // Defaults of a loop.

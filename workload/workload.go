@@ -32,6 +32,7 @@ type Config struct {
 	Seed         int64           `json:"seed"`
 	MaxInFlight  int             `json:"max_in_flight,omitempty"` // operations in flight per client of an open loop; 0: the driver's default
 	Options      json.RawMessage `json:"options,omitempty"`       // the driver's own table: what Spec.Options returns
+	Phases       []Phase         `json:"phases,omitempty"`        // what changes while it runs, in the order of At
 }
 
 // Defaults of Config.
@@ -146,5 +147,5 @@ func (c Config) validate() error {
 	if c.MaxInFlight < 0 {
 		errs = append(errs, fmt.Errorf("max_in_flight = %d is negative", c.MaxInFlight))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validatePhases())...)
 }

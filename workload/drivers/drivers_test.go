@@ -1,6 +1,7 @@
 package drivers_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,5 +33,22 @@ func TestEveryDriverIsWhole(t *testing.T) {
 				t.Error("Options does not have it")
 			}
 		})
+	}
+}
+
+// TestEveryDriverReadsItsPhases: one that forgets them would send the same all the time, and nobody would know.
+func TestEveryDriverReadsItsPhases(t *testing.T) {
+	t.Parallel()
+	for _, s := range drivers.All() {
+		want := "phases[0]: "
+		if _, ok := s.Options().(interface{ NoPhases() string }); ok {
+			want = "does not run in a client container"
+		}
+		_, err := workload.New(workload.Config{
+			Name: "w", Driver: s.Name, Target: "x:1", Phases: []workload.Phase{{At: 1, Options: json.RawMessage(`{"no such key":1}`)}},
+		}, drivers.All())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", s.Name, err, want)
+		}
 	}
 }

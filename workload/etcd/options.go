@@ -14,10 +14,10 @@ type Options struct {
 	Endpoints    []string            `toml:"endpoints" json:"endpoints,omitempty" doc:"the members that clients talk to, as in [\"etcd1:2379\", \"etcd2:2379\"]: client n keeps to member n, around and around, so that each sees one member's view; default: the target alone"`
 	Prefix       string              `toml:"prefix" json:"prefix,omitempty" default:"discompose/" doc:"before every key; nothing may be there when the run begins"`
 	Keys         workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"the keys"`
-	Writes       *int                `toml:"writes" json:"writes,omitempty" default:"4" doc:"weight of writes among the operations"`
-	Reads        *int                `toml:"reads" json:"reads,omitempty" default:"4" doc:"weight of reads"`
-	Swaps        *int                `toml:"swaps" json:"swaps,omitempty" default:"2" doc:"weight of compare-and-swaps, each from the value that its client saw last"`
-	Deletes      *int                `toml:"deletes" json:"deletes,omitempty" default:"1" doc:"weight of deletes"`
+	Writes       *int                `toml:"writes" json:"writes,omitempty" default:"4" phase:"yes" doc:"weight of writes among the operations"`
+	Reads        *int                `toml:"reads" json:"reads,omitempty" default:"4" phase:"yes" doc:"weight of reads"`
+	Swaps        *int                `toml:"swaps" json:"swaps,omitempty" default:"2" phase:"yes" doc:"weight of compare-and-swaps, each from the value that its client saw last"`
+	Deletes      *int                `toml:"deletes" json:"deletes,omitempty" default:"1" phase:"yes" doc:"weight of deletes"`
 	Serializable bool                `toml:"serializable" json:"serializable,omitempty" doc:"whether reads are answered by the member alone, which may be behind: not linearizable, and etcd says so"`
 }
 

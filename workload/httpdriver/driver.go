@@ -23,8 +23,18 @@ func Spec() workload.Spec {
 			if err != nil {
 				return nil, err
 			}
-			o = o.WithDefaults()
-			return workload.NewLoop(c, newSystem(c.Target, o, c.Seed), workload.LoopOptions{Patience: o.Timeout.Std()}), nil
+			build := func(c *workload.Config, o Options) (workload.System, error) {
+				return newSystem(c.Target, o.WithDefaults(), c.Seed), nil
+			}
+			s, err := build(&c, o)
+			if err != nil {
+				return nil, err
+			}
+			phases, err := workload.PhaseSystems(c, s, build)
+			if err != nil {
+				return nil, err
+			}
+			return workload.NewLoop(c, s, workload.LoopOptions{Patience: o.WithDefaults().Timeout.Std(), Phases: phases}), nil
 		},
 	}
 }

@@ -27,14 +27,14 @@ type Options struct {
 	Ack       *Request            `toml:"ack" json:"ack,omitempty" doc:"queue: say that a dequeued value was worked off ({{value}}, {{token}}). Without the table there is no such request; what it leaves out: DELETE /queue/{{value}}"`
 	Transfer  *Request            `toml:"transfer" json:"transfer,omitempty" doc:"bank: move {{amount}} from account {{from}} to {{to}}; default: POST /transfers, body {\"from\": \"{{from}}\", \"to\": \"{{to}}\", \"amount\": {{amount}}}. The accounts a0, a1 and so on have to be there"`
 	Balances  *Request            `toml:"balances" json:"balances,omitempty" doc:"bank: the balances of all accounts at one instant; default: GET /balances, answered by a JSON object of account and balance"`
-	Lists     float64             `toml:"lists" json:"lists,omitempty" default:"0" doc:"set: share of the operations that read all elements during the run, from 0 to 1; the rest add one"`
-	Writes    *int                `toml:"writes" json:"writes,omitempty" doc:"weight of write, put, inc, enqueue and transfer among the operations; default: 4"`
-	Reads     *int                `toml:"reads" json:"reads,omitempty" doc:"weight of get, dequeue and balances; default: 4"`
-	Swaps     *int                `toml:"swaps" json:"swaps,omitempty" doc:"register: weight of cas; default: 2 where there is such a request"`
-	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" doc:"register and objects: weight of delete; default: 1"`
-	Scans     *int                `toml:"scans" json:"scans,omitempty" doc:"objects: weight of list; default: 1"`
+	Lists     float64             `toml:"lists" json:"lists,omitempty" default:"0" phase:"yes" doc:"set: share of the operations that read all elements during the run, from 0 to 1; the rest add one"`
+	Writes    *int                `toml:"writes" json:"writes,omitempty" phase:"yes" doc:"weight of write, put, inc, enqueue and transfer among the operations; default: 4"`
+	Reads     *int                `toml:"reads" json:"reads,omitempty" phase:"yes" doc:"weight of get, dequeue and balances; default: 4"`
+	Swaps     *int                `toml:"swaps" json:"swaps,omitempty" phase:"yes" doc:"register: weight of cas; default: 2 where there is such a request"`
+	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" phase:"yes" doc:"register and objects: weight of delete; default: 1"`
+	Scans     *int                `toml:"scans" json:"scans,omitempty" phase:"yes" doc:"objects: weight of list; default: 1"`
 	Size      int                 `toml:"size" json:"size,omitempty" default:"256" doc:"objects: bytes of a body, at least 32"`
-	Amount    int                 `toml:"amount" json:"amount,omitempty" default:"1" doc:"counter and bank: most that one inc adds, or one transfer moves"`
+	Amount    int                 `toml:"amount" json:"amount,omitempty" default:"1" phase:"yes" doc:"counter and bank: most that one inc adds, or one transfer moves"`
 	Accounts  int                 `toml:"accounts" json:"accounts,omitempty" default:"8" doc:"bank: how many accounts transfers are between"`
 	Timeout   units.Duration      `toml:"timeout" json:"timeout,omitzero" default:"5s" doc:"how long a client waits for an answer before it gives the request up; shorter than the workload's timeout, after which an operation counts as hanging"`
 	Keys      workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"what {{key}} stands for: k0, k1 and so on"`

@@ -28,13 +28,13 @@ type Options struct {
 	Prefix      string              `toml:"prefix" json:"prefix,omitempty" default:"discompose_" doc:"before the names of the tables, which the driver makes; they must be empty when the run begins"`
 	Connections int                 `toml:"connections" json:"connections,omitempty" default:"64" doc:"connections of all clients together: clients whose answers are late get others, up to so many"`
 	Keys        workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"register and append: the keys; append: those that are in use at a time"`
-	Writes      *int                `toml:"writes" json:"writes,omitempty" doc:"weight of what writes: upserts, inserts, transfers, increments, and steps that append. Default: register, bank and counter 4, set and append 1"`
-	Reads       *int                `toml:"reads" json:"reads,omitempty" doc:"weight of what reads: a row, the whole set, all balances, the count, and steps that read. Default: register 4, bank, counter and append 1, set 0"`
-	Swaps       *int                `toml:"swaps" json:"swaps,omitempty" default:"2" doc:"register: weight of compare-and-swaps, each from the value that its client saw last"`
-	Deletes     *int                `toml:"deletes" json:"deletes,omitempty" default:"1" doc:"register: weight of deletes"`
+	Writes      *int                `toml:"writes" json:"writes,omitempty" phase:"yes" doc:"weight of what writes: upserts, inserts, transfers, increments, and steps that append. Default: register, bank and counter 4, set and append 1"`
+	Reads       *int                `toml:"reads" json:"reads,omitempty" phase:"yes" doc:"weight of what reads: a row, the whole set, all balances, the count, and steps that read. Default: register 4, bank, counter and append 1, set 0"`
+	Swaps       *int                `toml:"swaps" json:"swaps,omitempty" default:"2" phase:"yes" doc:"register: weight of compare-and-swaps, each from the value that its client saw last"`
+	Deletes     *int                `toml:"deletes" json:"deletes,omitempty" default:"1" phase:"yes" doc:"register: weight of deletes"`
 	Accounts    int                 `toml:"accounts" json:"accounts,omitempty" default:"8" doc:"bank: how many accounts there are"`
 	Balance     int64               `toml:"balance" json:"balance,omitempty" default:"100" doc:"bank: what each account holds in the beginning"`
-	Steps       int                 `toml:"steps" json:"steps,omitempty" default:"4" doc:"append: most steps of a transaction"`
+	Steps       int                 `toml:"steps" json:"steps,omitempty" default:"4" phase:"yes" doc:"append: most steps of a transaction"`
 	Turnover    int                 `toml:"turnover" json:"turnover,omitempty" default:"200" doc:"append: after how many transactions new keys take the place of those in use, so that lists stay short"`
 }
 

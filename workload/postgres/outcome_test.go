@@ -139,3 +139,18 @@ func TestNoTransferBeforeASnapshot(t *testing.T) {
 		t.Errorf("%d transfers among 100 operations", transfers)
 	}
 }
+
+// TestAPhaseOfABankKnowsTheSnapshot: sessions tell only the first system that one has returned.
+func TestAPhaseOfABankKnowsTheSnapshot(t *testing.T) {
+	t.Parallel()
+	own, o, none := postgres.Options{Model: "bank"}, postgres.Options{Model: "bank", Reads: new(int)}, postgres.Options{Model: "set"}
+	next := func(known bool) string {
+		return postgres.NextInPhase(own, o, rand.New(rand.NewPCG(1, 2)), workload.Turn{K: 50, Fresh: 51}, known).Func
+	}
+	if before, then := next(false), next(true); before != ledger.FuncBalances || then != ledger.FuncTransfer {
+		t.Errorf("%s before a snapshot has returned, and %s then", before, then)
+	}
+	if got := postgres.NextInPhase(none, none, rand.New(rand.NewPCG(1, 2)), workload.Turn{Fresh: 1}, true).Func; got != ledger.FuncAdd {
+		t.Errorf("a set does %s", got)
+	}
+}

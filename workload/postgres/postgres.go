@@ -144,6 +144,20 @@ func permanent(err error) error {
 // Next implements workload.System.
 func (s system) Next(r *rand.Rand, t workload.Turn) ledger.Op { return s.next(r, t) }
 
+// Inherit implements workload.Heir: the sessions of first see the snapshot that the bank of a phase waits for.
+func (s system) Inherit(first workload.System) workload.System {
+	own, ok := s.model.(bank)
+	of, same := first.(system)
+	if !ok || !same {
+		return s
+	}
+	if b, ok := of.model.(bank); ok {
+		own.known = b.known
+	}
+	s.model = own
+	return s
+}
+
 // Connect implements workload.System.
 func (s system) Connect(ctx context.Context, _ int) (workload.Session, error) {
 	conn, err := s.connect(ctx)

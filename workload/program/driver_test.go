@@ -268,3 +268,11 @@ func TestAProgramThatEndsTooEarlyIsNamed(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func TestAProgramHasNoPhases(t *testing.T) {
+	t.Parallel()
+	c := workload.Config{Name: "w", Driver: program.Name, Target: "db:1", Rate: 1, Options: json.RawMessage(`{"command": ["driver"]}`), Phases: []workload.Phase{{At: 1, Rate: 2}}}
+	if _, err := workload.New(c, []workload.Spec{program.Local(program.Env{})}); err == nil || !strings.Contains(err.Error(), "a program makes its own schedule") {
+		t.Errorf("%v", err)
+	}
+}

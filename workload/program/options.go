@@ -35,6 +35,11 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
+// NoPhases says why a workload of this driver has no phases.
+func (Options) NoPhases() string {
+	return "a program makes its own schedule: it is told one rate, when it starts"
+}
+
 // OnHost reports whether the program runs on the host.
 func (o *Options) OnHost() bool { return o.Service == "" }
 

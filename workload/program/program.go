@@ -67,6 +67,9 @@ func Local(env Env) workload.Spec {
 		if err != nil {
 			return nil, err
 		}
+		if len(c.Phases) > 0 {
+			return nil, errors.New(Options{}.NoPhases())
+		}
 		return newDriver(c, o.WithDefaults(), env), nil
 	}
 	return s

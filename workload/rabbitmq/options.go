@@ -19,8 +19,8 @@ type Options struct {
 	Vhost    string   `toml:"vhost" json:"vhost,omitempty" default:"/" doc:"the virtual host"`
 	Queue    string   `toml:"queue" json:"queue,omitempty" default:"orders" doc:"the queue, which the driver declares; it must be empty when the run begins"`
 	Type     string   `toml:"type" json:"type,omitempty" default:"quorum" enum:"quorum|classic" doc:"the queue's type; both are durable, and messages persistent"`
-	Enqueues *int     `toml:"enqueues" json:"enqueues,omitempty" default:"1" doc:"weight of publishing a message and waiting for the confirm"`
-	Dequeues *int     `toml:"dequeues" json:"dequeues,omitempty" default:"1" doc:"weight of getting a message and acknowledging it"`
+	Enqueues *int     `toml:"enqueues" json:"enqueues,omitempty" default:"1" phase:"yes" doc:"weight of publishing a message and waiting for the confirm"`
+	Dequeues *int     `toml:"dequeues" json:"dequeues,omitempty" default:"1" phase:"yes" doc:"weight of getting a message and acknowledging it"`
 }
 
 // WithDefaults is o with every zero field set to its default; weights stay as they are.

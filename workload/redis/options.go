@@ -20,10 +20,10 @@ type Options struct {
 	Wait      int                 `toml:"wait" json:"wait,omitempty" default:"0" doc:"how many replicas must have a write (WAIT) for it to count as acknowledged; fewer within a second: unknown"`
 	Prefix    string              `toml:"prefix" json:"prefix,omitempty" default:"discompose:" doc:"before every key; nothing may be there when the run begins"`
 	Keys      workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"register: the keys"`
-	Writes    *int                `toml:"writes" json:"writes,omitempty" doc:"weight of what writes: SET, SADD, INCRBY, LPUSH. Default: register and counter 4, queue and set 1"`
-	Reads     *int                `toml:"reads" json:"reads,omitempty" doc:"weight of what reads: GET, SMEMBERS, and RPOP. Default: register 4, counter and queue 1, set 0"`
-	Swaps     *int                `toml:"swaps" json:"swaps,omitempty" default:"2" doc:"register: weight of compare-and-swaps, each from the value that its client saw last"`
-	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" default:"1" doc:"register: weight of deletes"`
+	Writes    *int                `toml:"writes" json:"writes,omitempty" phase:"yes" doc:"weight of what writes: SET, SADD, INCRBY, LPUSH. Default: register and counter 4, queue and set 1"`
+	Reads     *int                `toml:"reads" json:"reads,omitempty" phase:"yes" doc:"weight of what reads: GET, SMEMBERS, and RPOP. Default: register 4, counter and queue 1, set 0"`
+	Swaps     *int                `toml:"swaps" json:"swaps,omitempty" default:"2" phase:"yes" doc:"register: weight of compare-and-swaps, each from the value that its client saw last"`
+	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" default:"1" phase:"yes" doc:"register: weight of deletes"`
 }
 
 // The models.

@@ -19,15 +19,15 @@ type Options struct {
 	Region    string              `toml:"region" json:"region,omitempty" default:"us-east-1" doc:"the region that requests are signed for"`
 	Secure    bool                `toml:"secure" json:"secure,omitempty" doc:"whether to speak TLS"`
 	Keys      workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"the keys: at most keys.count objects are there at a time"`
-	MinSize   units.Size          `toml:"min_size" json:"min_size,omitzero" default:"1KiB" doc:"least bytes of an object, at least 32; sizes in between are drawn so that each order of magnitude is as likely"`
-	MaxSize   units.Size          `toml:"max_size" json:"max_size,omitzero" default:"64KiB" doc:"most bytes of an object"`
+	MinSize   units.Size          `toml:"min_size" json:"min_size,omitzero" default:"1KiB" phase:"yes" doc:"least bytes of an object, at least 32; sizes in between are drawn so that each order of magnitude is as likely"`
+	MaxSize   units.Size          `toml:"max_size" json:"max_size,omitzero" default:"64KiB" phase:"yes" doc:"most bytes of an object"`
 	LiveBytes units.Size          `toml:"live_bytes" json:"live_bytes,omitzero" default:"1GiB" doc:"most bytes of all objects together: keys.count x max_size may not be more"`
-	Puts      *int                `toml:"puts" json:"puts,omitempty" default:"20" doc:"weight of puts, most of which overwrite"`
-	Gets      *int                `toml:"gets" json:"gets,omitempty" default:"20" doc:"weight of gets of whole objects"`
-	Ranges    *int                `toml:"ranges" json:"ranges,omitempty" default:"5" doc:"weight of gets of a part"`
-	Heads     *int                `toml:"heads" json:"heads,omitempty" default:"5" doc:"weight of heads"`
-	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" default:"5" doc:"weight of deletes"`
-	Lists     *int                `toml:"lists" json:"lists,omitempty" default:"1" doc:"weight of lists of all keys"`
+	Puts      *int                `toml:"puts" json:"puts,omitempty" default:"20" phase:"yes" doc:"weight of puts, most of which overwrite"`
+	Gets      *int                `toml:"gets" json:"gets,omitempty" default:"20" phase:"yes" doc:"weight of gets of whole objects"`
+	Ranges    *int                `toml:"ranges" json:"ranges,omitempty" default:"5" phase:"yes" doc:"weight of gets of a part"`
+	Heads     *int                `toml:"heads" json:"heads,omitempty" default:"5" phase:"yes" doc:"weight of heads"`
+	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" default:"5" phase:"yes" doc:"weight of deletes"`
+	Lists     *int                `toml:"lists" json:"lists,omitempty" default:"1" phase:"yes" doc:"weight of lists of all keys"`
 }
 
 // WithDefaults is o with every zero field set to its default; weights stay as they are.
