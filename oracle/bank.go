@@ -140,15 +140,9 @@ func (c *bankCheck) scan() []bankFound {
 			if o.Outcome != ledger.OK { // one that failed says nothing
 				continue
 			}
-			f := bankFound{op: at}
-			if err := ledger.DecodeData(o, &f.balances); err != nil {
-				c.doubt("%v", err)
-				continue
+			if f, ok := c.snapshot(at, names); ok {
+				found = append(found, f)
 			}
-			for name := range f.balances {
-				names[name] = true
-			}
-			found = append(found, f)
 			continue
 		}
 		var t ledger.Transfer
@@ -170,6 +164,19 @@ func (c *bankCheck) scan() []bankFound {
 		}
 	}
 	return found
+}
+
+// snapshot reads the snapshot of the operation at, and adds its accounts to names.
+func (c *bankCheck) snapshot(at int32, names map[string]bool) (bankFound, bool) {
+	f := bankFound{op: at}
+	if err := ledger.DecodeData(&c.ops[at], &f.balances); err != nil {
+		c.doubt("%v", err)
+		return f, false
+	}
+	for name := range f.balances {
+		names[name] = true
+	}
+	return f, true
 }
 
 func (c *bankCheck) number(names map[string]bool) {

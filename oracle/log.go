@@ -153,15 +153,21 @@ func (l *logCheck) scan() {
 		if o.Outcome != ledger.OK || (o.Func != ledger.FuncRead && o.Func != ledger.FuncPoll && o.Func != ledger.FuncEnd) {
 			continue // a read that failed proves nothing; its retry is there as well
 		}
-		if o.Partition < 0 || o.Offset < 0 {
-			l.doubt("operation %d (%s) has no partition or offset", o.ID, o.Func)
-			continue
-		}
-		if last == nil || last.number != o.Partition {
-			last = l.part(o.Partition)
-		}
-		last.take(int32(i), o) //nolint:gosec // as above
+		last = l.observe(last, int32(i), o) //nolint:gosec // as above
 	}
+}
+
+// observe takes what a read found into its partition, which it returns; last is the one before.
+func (l *logCheck) observe(last *logPart, i int32, o *ledger.Op) *logPart {
+	if o.Partition < 0 || o.Offset < 0 {
+		l.doubt("operation %d (%s) has no partition or offset", o.ID, o.Func)
+		return last
+	}
+	if last == nil || last.number != o.Partition {
+		last = l.part(o.Partition)
+	}
+	last.take(i, o)
+	return last
 }
 
 func (l *logCheck) send(i int32, o *ledger.Op) {

@@ -23,7 +23,7 @@ func transactional(committed bool) func(t *rapid.T) *ledger.History {
 		}
 		for p, values := range log.parts {
 			for offset, v := range values {
-				if v != 0 && !(committed && log.hidden[v]) {
+				if v != 0 && (!committed || !log.hidden[v]) {
 					s.final(ledger.Op{Func: ledger.FuncRead, Value: v, Partition: int32(p + 1), Offset: int64(offset)})
 				}
 			}

@@ -158,7 +158,7 @@ func (c *objectsCheck) walk(until int) {
 func (c *objectsCheck) judgeRead(i int32, o *ledger.Op) {
 	key := c.of[i]
 	k := &c.keys[key]
-	against, wrong := c.contradicts(k, c.shows[i], o.Invoke, o.Complete, c.options.Reads == eventual)
+	against, wrong := c.contradicts(k, c.shows[i], o.Complete, c.options.Reads == eventual)
 	if !wrong {
 		c.good(k, c.shows[i], o.Invoke)
 		return
@@ -186,7 +186,7 @@ func (c *objectsCheck) judgeList(i int32, o *ledger.Op, l *objList) {
 	judge := func(key, shows int32) {
 		k := &c.keys[key]
 		k.lastList = max(k.lastList, o.Invoke)
-		against, wrong := c.contradicts(k, shows, o.Invoke, o.Complete, lax)
+		against, wrong := c.contradicts(k, shows, o.Complete, lax)
 		if !wrong {
 			c.good(k, shows, o.Invoke)
 			return
@@ -213,7 +213,7 @@ func (c *objectsCheck) judgeList(i int32, o *ledger.Op, l *objList) {
 }
 
 // contradicts finds the fact that an observation cannot be true beside.
-func (c *objectsCheck) contradicts(k *objKey, shows int32, call, ret int64, lax bool) (objFact, bool) {
+func (c *objectsCheck) contradicts(k *objKey, shows int32, ret int64, lax bool) (objFact, bool) {
 	switch shows {
 	case objAbsent:
 		return k.some, k.some.call > 0 && !c.deleted(k, k.some.call, ret, lax)

@@ -23,7 +23,7 @@ func (p *objPlot) older(none string, fits func(c *objectsCheck, i int32, by objF
 	note, ok := p.try(p.gets, func(c *objectsCheck, k *objKey, i int32) (string, bool) {
 		var eligible []int32
 		for _, s := range k.puts {
-			by, wrong := c.contradicts(k, s.put, p.h.Ops[i].Invoke, p.h.Ops[i].Complete, false)
+			by, wrong := c.contradicts(k, s.put, p.h.Ops[i].Complete, false)
 			if wrong && fits(c, i, by) {
 				eligible = append(eligible, s.put)
 			}
@@ -45,7 +45,7 @@ func (p *objPlot) older(none string, fits func(c *objectsCheck, i int32, by objF
 func (p *objPlot) vanish() (string, bool) {
 	note, ok := p.try(p.gets, func(c *objectsCheck, k *objKey, i int32) (string, bool) {
 		o := &p.h.Ops[i]
-		if _, wrong := c.contradicts(k, objAbsent, o.Invoke, o.Complete, true); !wrong || p.c.keys[c.of[i]].lastSeen <= o.Invoke {
+		if _, wrong := c.contradicts(k, objAbsent, o.Complete, true); !wrong || p.c.keys[c.of[i]].lastSeen <= o.Invoke {
 			return "", false
 		}
 		p.show(i, objAbsent)
@@ -107,7 +107,7 @@ func (p *objPlot) unlist() (string, bool) {
 	note, ok := p.try(p.listed(), func(c *objectsCheck, _ *objKey, i int32) (string, bool) {
 		o := &p.h.Ops[i]
 		eligible := slices.DeleteFunc(slices.Clone(c.lists[i].keys), func(key int32) bool {
-			_, wrong := c.contradicts(&c.keys[key], objAbsent, o.Invoke, o.Complete, true)
+			_, wrong := c.contradicts(&c.keys[key], objAbsent, o.Complete, true)
 			return !wrong || p.c.keys[key].lastSeen <= o.Invoke
 		})
 		key, ok := one(p.plot, eligible)
@@ -129,7 +129,7 @@ func (p *objPlot) listDeleted() (string, bool) {
 		o := &p.h.Ops[i]
 		eligible := slices.DeleteFunc(slices.Clone(c.below(o.Key)), func(key int32) bool {
 			k := &c.keys[key]
-			_, wrong := c.contradicts(k, objPresent, o.Invoke, o.Complete, true)
+			_, wrong := c.contradicts(k, objPresent, o.Complete, true)
 			return !wrong || k.some.call == 0 || slices.Contains(c.lists[i].keys, key)
 		})
 		key, ok := one(p.plot, eligible)

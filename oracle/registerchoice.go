@@ -30,12 +30,18 @@ func (s *regSearch) collect(i int32) {
 	if x := s.next[s.head(ringDelete)]; x != s.head(ringDelete) && (pendingMiss || !s.unread(0)) && (s.at.value != 0 || slippery) {
 		s.choices = append(s.choices, regChoice{x, true, math.MaxInt64})
 	}
+	s.rank(from, careful && slippery)
+}
+
+// rank puts the choices from an index on into order, and adds them once more as unread where a miss may have seen such a value.
+func (s *regSearch) rank(from int, unread bool) {
 	found := s.choices[from:]
 	slices.SortStableFunc(found, func(a, b regChoice) int { return cmp.Compare(a.rank, b.rank) })
-	if careful && slippery { // an unread value may be what a miss saw
-		for _, c := range found {
-			s.choices = append(s.choices, regChoice{op: c.op})
-		}
+	if !unread {
+		return
+	}
+	for _, c := range found {
+		s.choices = append(s.choices, regChoice{op: c.op})
 	}
 }
 

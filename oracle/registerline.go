@@ -110,7 +110,9 @@ func (l *regLine) replaced(v int32, by *regOp) (change int32, ok bool) {
 	if n == 0 || l.writers[v] != 1 || l.k.ops[l.latest[n-1]].call <= l.sure[v] {
 		return 0, false
 	}
-	for n--; l.k.ops[l.changes[n]].call <= l.sure[v]; n-- {
+	n--
+	for l.k.ops[l.changes[n]].call <= l.sure[v] {
+		n--
 	}
 	return l.changes[n], true
 }

@@ -55,7 +55,7 @@ func generated() map[string]func(*runSim) {
 }
 
 // Every saved run is judged as it was when it was saved. A run directory holds ledger.sqlite, run.json and expect.json.
-func TestSavedRuns(t *testing.T) {
+func TestSavedRuns(t *testing.T) { //nolint:gocognit // one saved run after the other, and then their count
 	if *update {
 		for name, change := range generated() {
 			generate(t, filepath.Join(savedRuns, name), change)

@@ -38,13 +38,17 @@ func TestTheTimeOfRunsIsToldWithTheShareOfTheirOwnWaiting(t *testing.T) {
 		want string
 	}{
 		"a steady state that takes longer than it must is not the scenario's own": {
-			[]*reports.Record{one}, "\n40 s in all: 1 run took 40 s, of which 17 s (42 %) " + own},
+			[]*reports.Record{one}, "\n40 s in all: 1 run took 40 s, of which 17 s (42 %) " + own,
+		},
 		"runs that go on at the same time take less in all than one by one": {
-			[]*reports.Record{one, other}, "\n40 s in all: 2 runs took 60 s, of which 33 s (55 %) " + own},
+			[]*reports.Record{one, other}, "\n40 s in all: 2 runs took 60 s, of which 33 s (55 %) " + own,
+		},
 		"runs one after the other have time between them": {
-			[]*reports.Record{lasting(0, "up 5 timeline 5"), lasting(20, "up 5 timeline 5")}, "\n30 s in all: 2 runs took 20 s, of which 10 s (50 %) " + own},
+			[]*reports.Record{lasting(0, "up 5 timeline 5"), lasting(20, "up 5 timeline 5")}, "\n30 s in all: 2 runs took 20 s, of which 10 s (50 %) " + own,
+		},
 		"a run whose end was not written takes as long as its clock tells": {
-			[]*reports.Record{open}, "\n40 s in all: 1 run took 40 s, of which 10 s (25 %) " + own},
+			[]*reports.Record{open}, "\n40 s in all: 1 run took 40 s, of which 10 s (25 %) " + own,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

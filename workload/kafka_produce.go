@@ -108,7 +108,7 @@ func (p *producer) generate(ctx context.Context, start int64, i int) {
 	cfg, send := p.d.cfg, p.send
 	if p.d.opts.Transactions != nil {
 		send = p.sendInTransaction
-		defer p.endTransaction()
+		defer p.endTransaction() //nolint:contextcheck // ctx is over by then
 	}
 	if cfg.Rate == 0 {
 		for ctx.Err() == nil {

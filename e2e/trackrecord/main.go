@@ -123,7 +123,7 @@ func run(ctx context.Context) (code int, err error) {
 	began := time.Now()
 	results := carryOut(ctx, f, list.Cases)
 	if ctx.Err() != nil {
-		return 130, nil
+		return 130, nil //nolint:nilerr // the exit code says it
 	}
 	table, off := list.table(results, f.runs)
 	head := fmt.Sprintf("%d runs each, %d at a time, %s in all; %s\n\n", f.runs, f.parallel, time.Since(began).Round(time.Second), time.Now().UTC().Format(time.DateOnly))

@@ -371,7 +371,7 @@ func TestLog(t *testing.T) {
 }
 
 // TestNextOfEveryModel holds what is drawn against the vocabulary of each model.
-func TestNextOfEveryModel(t *testing.T) {
+func TestNextOfEveryModel(t *testing.T) { //nolint:gocognit // a table of models
 	t.Parallel()
 	zero := 0
 	for _, c := range []struct {
