@@ -156,6 +156,11 @@ func (v *validator) workload(name string, w Workload) {
 		v.at(joinKey(key, "rate"), "must not be negative", "0 is as fast as answers come")
 	}
 	v.positive(joinKey(key, "timeout"), w.Timeout)
+	if o, ok := w.Options.(interface{ ForClients(n int) error }); ok {
+		if err := o.ForClients(w.Clients); err != nil {
+			v.at(joinKey(key, "options"), err.Error(), "")
+		}
+	}
 	if p, ok := w.Options.(interface{ OnHost() bool }); ok && p.OnHost() && v.s.Environment.Attach == "" && !slices.Contains(v.s.Environment.Publish, w.Target) {
 		v.at(joinKey(key, "target"), fmt.Sprintf("a program on the host cannot reach %s", w.Target), fmt.Sprintf("add environment.publish = [%q], or name a service in options", w.Target))
 	}
