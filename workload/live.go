@@ -40,7 +40,7 @@ func (b Bounds) Share(clients, all int) Bounds {
 // ValidateLive joins every problem of the options live_keys, of keys.count = keys, and low_water.
 func ValidateLive(live, keys int, low float64) error {
 	var errs []error
-	if live < 0 || live > keys {
+	if live < 0 || live > max(keys, 0) {
 		errs = append(errs, fmt.Errorf("live_keys: %d is not between 0 and keys.count = %d", live, keys))
 	}
 	if !(low > 0 && low < 1) {
