@@ -47,8 +47,82 @@ func (s store) bytes() (sum int64) {
 	return sum
 }
 
+// scene is a store, what governs it and what is in flight.
+type scene struct {
+	bounds  workload.Bounds
+	live    *workload.Live
+	store   store
+	flights []*flight
+}
+
+func (s *scene) invoke(t *rapid.T) {
+	key, size := strconv.Itoa(rapid.IntRange(0, 9).Draw(t, "key")), rapid.Int64Range(1, 30).Draw(t, "size")
+	op := putOf(key, size)
+	if rapid.IntRange(0, 5).Draw(t, "delete") == 0 {
+		op = ledger.Op{Func: ledger.FuncDelete, Key: key}
+	}
+	got, done := s.live.Govern(op)
+	if got.Func == ledger.FuncDelete && (got.Value != 0 || got.Data != "") {
+		t.Fatalf("a delete has the rest of a put: %+v", got)
+	}
+	s.flights = append(s.flights, &flight{op: got, size: size, done: done})
+}
+
+// takeEffect has one of the operations in flight take effect, if it has not.
+func (s *scene) takeEffect(t *rapid.T) {
+	if len(s.flights) == 0 {
+		return
+	}
+	if f := s.flights[rapid.IntRange(0, len(s.flights)-1).Draw(t, "effect of")]; !f.applied {
+		s.store.apply(f)
+	}
+}
+
+// resolve ends one of the operations in flight, in a way that is true.
+func (s *scene) resolve(t *rapid.T) {
+	if len(s.flights) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(s.flights)-1).Draw(t, "end of")
+	f := s.flights[i]
+	s.flights = slices.Delete(s.flights, i, i+1)
+	outcome := rapid.SampledFrom([]ledger.Outcome{ledger.OK, ledger.OK, ledger.OK, ledger.Failed, ledger.Unknown}).Draw(t, "outcome")
+	switch {
+	case f.applied && outcome == ledger.Failed:
+		outcome = ledger.OK
+	case !f.applied && outcome == ledger.OK:
+		s.store.apply(f)
+	}
+	f.done(outcome)
+}
+
+func (s *scene) check(t *rapid.T) {
+	keys, bytes := s.live.Count()
+	if s.bounds.Keys > 0 && keys > s.bounds.Keys || s.bounds.Bytes > 0 && bytes > s.bounds.Bytes {
+		t.Fatalf("%d objects of %d bytes are counted; the bounds are %+v", keys, bytes, s.bounds)
+	}
+	if int64(len(s.store)) > keys || s.store.bytes() > bytes {
+		t.Fatalf("%d objects of %d bytes are there, and %d of %d are counted", len(s.store), s.store.bytes(), keys, bytes)
+	}
+}
+
+// empty ends what is in flight and deletes each object once: nothing is left.
+func (s *scene) empty(t *rapid.T) {
+	for _, f := range s.flights {
+		f.done(map[bool]ledger.Outcome{true: ledger.OK, false: ledger.Failed}[f.applied])
+	}
+	there, _ := s.live.Keys(nil)
+	for _, key := range there {
+		_, done := s.live.Govern(ledger.Op{Func: ledger.FuncDelete, Key: key})
+		done(ledger.OK)
+	}
+	if keys, bytes := s.live.Count(); keys != 0 || bytes != 0 || s.live.Known() != 0 {
+		t.Fatalf("after a delete of each object, %d of %d bytes are counted, %d known", keys, bytes, s.live.Known())
+	}
+}
+
 // TestLiveIsNeverExceeded lets operations overlap in any order, take effect at any instant between invocation and outcome, and end
-// in any way: what is there never exceeds a bound, nor what is counted, which is never less.
+// in any way: neither what is counted nor what is there, which is never more, exceeds a bound. Nothing leaks.
 func TestLiveIsNeverExceeded(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -56,76 +130,13 @@ func TestLiveIsNeverExceeded(t *testing.T) {
 			Keys: rapid.Int64Range(0, 6).Draw(t, "keys"), Bytes: rapid.Int64Range(0, 60).Draw(t, "bytes"),
 			Low: rapid.Float64Range(0.01, 0.99).Draw(t, "low"),
 		}
-		l, s := workload.NewLive(b), store{}
-		var flights []*flight
-		invoke := func() {
-			key, size := strconv.Itoa(rapid.IntRange(0, 9).Draw(t, "key")), rapid.Int64Range(1, 30).Draw(t, "size")
-			op := putOf(key, size)
-			if rapid.IntRange(0, 5).Draw(t, "delete") == 0 {
-				op = ledger.Op{Func: ledger.FuncDelete, Key: key}
-			}
-			got, done := l.Govern(op)
-			if got.Func == ledger.FuncDelete && (got.Value != 0 || got.Data != "") {
-				t.Fatalf("a delete has the rest of a put: %+v", got)
-			}
-			flights = append(flights, &flight{op: got, size: size, done: done})
-		}
-		resolve := func() {
-			i := rapid.IntRange(0, len(flights)-1).Draw(t, "resolve")
-			f := flights[i]
-			flights = slices.Delete(flights, i, i+1)
-			switch outcome := rapid.SampledFrom([]ledger.Outcome{ledger.OK, ledger.OK, ledger.OK, ledger.Failed, ledger.Unknown}).Draw(t, "outcome"); {
-			case f.applied && outcome == ledger.Failed:
-				f.done(ledger.Unknown)
-			case !f.applied && outcome == ledger.OK:
-				s.apply(f)
-				f.done(outcome)
-			default:
-				f.done(outcome)
-			}
-		}
+		s := &scene{bounds: b, live: workload.NewLive(b), store: store{}}
+		steps := []func(*rapid.T){s.invoke, s.invoke, s.takeEffect, s.resolve}
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
-			switch rapid.IntRange(0, 3).Draw(t, "step") {
-			case 0, 1:
-				invoke()
-			case 2:
-				if len(flights) > 0 {
-					resolve()
-				}
-			case 3:
-				if len(flights) > 0 {
-					if f := flights[rapid.IntRange(0, len(flights)-1).Draw(t, "apply")]; !f.applied {
-						s.apply(f)
-					}
-				}
-			}
-			keys, bytes := l.Count()
-			if b.Keys > 0 && keys > b.Keys || b.Bytes > 0 && bytes > b.Bytes {
-				t.Fatalf("%d objects of %d bytes are counted; the bounds are %+v", keys, bytes, b)
-			}
-			if int64(len(s)) > keys || s.bytes() > bytes {
-				t.Fatalf("%d objects of %d bytes are there, and %d of %d are counted", len(s), s.bytes(), keys, bytes)
-			}
+			steps[rapid.IntRange(0, len(steps)-1).Draw(t, "step")](t)
+			s.check(t)
 		}
-		for _, f := range flights {
-			if f.applied {
-				f.done(ledger.OK)
-			} else {
-				f.done(ledger.Failed)
-			}
-		}
-		for key := range s { // one delete of each, and nothing is left: nothing leaks
-			_, done := l.Govern(ledger.Op{Func: ledger.FuncDelete, Key: key})
-			done(ledger.OK)
-		}
-		there, _ := l.Keys(nil)
-		for _, key := range there { // puts of unknown fate that did not happen
-			_, done := l.Govern(ledger.Op{Func: ledger.FuncDelete, Key: key})
-			done(ledger.OK)
-		}
-		if keys, bytes := l.Count(); keys != 0 || bytes != 0 || l.Known() != 0 {
-			t.Fatalf("after a delete of each object, %d of %d bytes are counted, %d known", keys, bytes, l.Known())
-		}
+		s.empty(t)
 	})
 }
 
@@ -146,35 +157,41 @@ func TestLiveDrains(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := workload.NewLive(c.bounds)
-			next := 0
-			put := func() ledger.Op {
-				op, done := l.Govern(putOf(strconv.Itoa(next), 10))
+			step := func(key, want string, objects int) {
+				t.Helper()
+				op, done := l.Govern(putOf(key, 10))
 				done(ledger.OK)
-				next++
-				return op
+				keys, bytes := l.Count()
+				if got := op.Func + " " + op.Key; got != want || keys != int64(objects) || bytes != int64(10*objects) {
+					t.Fatalf("a put of %s became %s, %d objects of %d bytes; want %s, %d", key, got, keys, bytes, want, objects)
+				}
 			}
-			for round := range 3 {
-				for live, _ := l.Count(); live < int64(c.full); live++ {
-					if op := put(); op.Func != ledger.FuncPut {
-						t.Fatalf("round %d, with %d objects: %+v", round, live, op)
-					}
+			put, oldest := 0, 0
+			for range 3 {
+				for put-oldest < c.full {
+					put++
+					step(strconv.Itoa(put), "put "+strconv.Itoa(put), put-oldest)
 				}
-				for live := c.full; live > c.low; live-- {
-					if op := put(); op.Func != ledger.FuncDelete || live == c.full && round == 0 && op.Key != "0" {
-						t.Fatalf("round %d, with %d objects: %+v, want a delete of the oldest", round, live, op)
-					}
-					if there, _ := l.Keys(nil); live-1 > c.low && len(there) > 0 {
-						again, done := l.Govern(putOf(there[0], 10))
-						if done(ledger.Failed); again.Func != ledger.FuncPut {
-							t.Fatalf("an overwrite became %+v", again)
-						}
-					}
-				}
-				if live, bytes := l.Count(); live != int64(c.low) || bytes != int64(10*c.low) {
-					t.Fatalf("%d objects of %d bytes are left, want %d", live, bytes, c.low)
+				for put-oldest > c.low {
+					oldest++
+					step("new", "delete "+strconv.Itoa(oldest), put-oldest)
 				}
 			}
 		})
+	}
+}
+
+// TestLiveOverwritesWhileItDrains: what is there may be put again.
+func TestLiveOverwritesWhileItDrains(t *testing.T) {
+	t.Parallel()
+	l := workload.NewLive(workload.Bounds{Keys: 4, Low: 0.25})
+	for _, c := range []struct{ key, want string }{
+		{"a", "put a"}, {"b", "put b"}, {"c", "put c"}, {"d", "put d"}, {"e", "delete a"}, {"d", "put d"}, {"e", "delete b"}, {"e", "delete c"}, {"e", "put e"},
+	} {
+		op, done := l.Govern(putOf(c.key, 1))
+		if done(ledger.OK); op.Func+" "+op.Key != c.want {
+			t.Errorf("a put of %s became %s %s, want %s", c.key, op.Func, op.Key, c.want)
+		}
 	}
 }
 
@@ -320,7 +337,7 @@ func TestLoopRecordsWhatAGovernorMade(t *testing.T) {
 	var mu sync.Mutex
 	sent := map[[2]int64]ledger.Op{} // process and planned instant → what the session was given
 	b := &blobs{live: workload.NewLive(workload.Bounds{Keys: 20, Low: 0.5})}
-	b.do = func(ctx context.Context, op *ledger.Op) (ledger.Outcome, error) {
+	b.do = func(_ context.Context, op *ledger.Op) (ledger.Outcome, error) {
 		mu.Lock()
 		sent[[2]int64{int64(op.Process), op.Planned}] = *op
 		n := len(sent)

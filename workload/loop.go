@@ -61,8 +61,8 @@ const (
 type call struct {
 	op       ledger.Op
 	resolved bool
-	done     chan bool // nil, or with room for one: whether it succeeded
-	governed func(ledger.Outcome)
+	done     chan bool            // nil, or with room for one: whether it succeeded
+	governed func(ledger.Outcome) // nil, or what a Governor wants to be called with
 }
 
 // NewLoop makes the driver of a system. c is what Spec.New was given.
