@@ -49,6 +49,7 @@ func TestOptionsWithTablesInThem(t *testing.T) {
 		{"a wrong type", `{ add = { ok = "201" } }`, []string{`t.toml:6:21: workload.orders.options.add.ok: must be a list of integers, not a string`}},
 		{"a wrong template", `{ add = { body = "{{name}} {{id}}" } }`, []string{`t.toml:6:13: workload.orders.options.add: there is no {{name}} (write {{id}} or {{key}})`}},
 		{"a wrong expression", `{ read = { element = "[0-9]+" } }`, []string{`t.toml:6:13: workload.orders.options.read: element = "[0-9]+" has 0 groups, not one: the element is the group's`}},
+		{"live keys for fewer clients", `{ model = "objects", keys = { count = 50 }, live_keys = 10 }`, []string{`t.toml:6:55: workload.orders.options.live_keys: 10 is less than the workload's 24 clients, of which each may put an object at the same time`}},
 		{"keys that are none", `{ keys = { distribution = "pareto" } }`, []string{`t.toml:6:22: workload.orders.options.keys.distribution: "pareto" is not one of uniform, zipf, hot`}},
 	} {
 		t.Run("report "+c.name, func(t *testing.T) {

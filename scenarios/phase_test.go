@@ -34,7 +34,7 @@ func TestAPhasesOptionsAreMergedIntoTheWorkloadsOwn(t *testing.T) {
 	s := mustParse(t, objects+`[[workload.objects.phase]]
 at = "10s"
 rate = 400
-options = { puts = 0, deletes = 20, max_size = "1MiB", keys = { hot = 5 } }
+options = { puts = 0, deletes = 20, gets = 3, keys = { hot = 5 } }
 [[workload.objects.phase]]
 at = "20s"
 options = { gets = 1 }
@@ -54,8 +54,8 @@ at = "30s"
 	w := s.Workload["objects"]
 	want := []scenarios.Phase{
 		{
-			At: seconds(10), Rate: 400, Changes: []string{"deletes = 20", "keys.hot = 5", `max_size = "1MiB"`, "puts = 0"},
-			Options: options(func(o *s3.Options) { o.Puts, o.Deletes, o.MaxSize, o.Keys.Hot = new(0), new(20), 1<<20, 5 }),
+			At: seconds(10), Rate: 400, Changes: []string{"deletes = 20", "gets = 3", "keys.hot = 5", "puts = 0"},
+			Options: options(func(o *s3.Options) { o.Puts, o.Deletes, o.Gets, o.Keys.Hot = new(0), new(20), new(3), 5 }),
 		},
 		{At: seconds(20), Changes: []string{"gets = 1"}, Options: options(func(o *s3.Options) { o.Gets = new(1) })},
 		{At: seconds(30)},
@@ -70,7 +70,7 @@ at = "30s"
 
 func TestPhasesReportEachProblemWithItsPlace(t *testing.T) {
 	t.Parallel()
-	const may = "(what may: keys.distribution, keys.skew, keys.hot, keys.share, keys.rotate, min_size, max_size, puts, gets, ranges, heads, deletes, lists)"
+	const may = "(what may: keys.distribution, keys.skew, keys.hot, keys.share, keys.rotate, puts, gets, ranges, heads, deletes, lists)"
 	const phase = "[[workload.objects.phase]]\n"
 	head := func(driver, rest string) string {
 		return "[environment]\nuse = \"kafka\"\n[workload.objects]\ndriver = \"" + driver + "\"\ntarget = \"x:1\"\n" + rest
@@ -95,8 +95,8 @@ func TestPhasesReportEachProblemWithItsPlace(t *testing.T) {
 		{"options that are no table", objects + phase + "at = \"1s\"\noptions = 3\n", []string{
 			"t.toml:13:1: workload.objects.phase[0].options: must be a table, not an integer",
 		}},
-		{"what only the merged table has wrong", objects + phase + "at = \"1s\"\noptions = { min_size = \"1MiB\" }\n", []string{
-			"t.toml:13:13: workload.objects.phase[0].options.min_size: 1048576 is not between 32 and max_size = 65536",
+		{"what only the merged table has wrong", objects + phase + "at = \"1s\"\noptions = { keys = { hot = 500 } }\n", []string{
+			"t.toml:13:13: workload.objects.phase[0].options.keys: hot = 500 is not between 1 and count = 40",
 		}},
 		{"no weight left", objects + phase + "at = \"1s\"\noptions = { puts = 0, gets = 0, ranges = 0, heads = 0, deletes = 0, lists = 0 }\n", []string{
 			"t.toml:13:1: workload.objects.phase[0].options: writes: no operation has a weight above 0",

@@ -90,7 +90,7 @@ type Workload struct {
 type Phase struct {
 	At      units.Duration `toml:"at" required:"true" doc:"when it begins, since the workload began to send, which is before the steady state and so before the timeline of the faults; later than the phase before"`
 	Rate    float64        `toml:"rate" doc:"operations per second over all clients from then on; default: as before. A workload of rate 0 stays as fast as answers come"`
-	Options any            `toml:"options" doc:"the keys of the workload's options that differ in this phase (weights, sizes, which keys get the operations: those of which the driver's table says so); every other key is as in the workload's own options, whatever a phase before says"`
+	Options any            `toml:"options" doc:"the keys of the workload's options that differ in this phase (weights, which keys get the operations: those of which the driver's table says so); every other key is as in the workload's own options, whatever a phase before says"`
 
 	// Changes are the keys that Options holds, as TOML would have them: "keys.skew = 2", sorted. Options itself is the driver's whole
 	// table in the phase, like Workload.Options, and nil where there are no Changes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -157,6 +158,9 @@ func (v *validator) workload(name string, w Workload) {
 	}
 	v.positive(joinKey(key, "timeout"), w.Timeout)
 	v.phases(joinKey(key, "phase"), w)
+	if o, ok := w.Options.(interface{ ForClients(n int) error }); ok {
+		v.params(joinKey(key, "options"), reflect.TypeOf(w.Options).Elem(), o.ForClients(w.Clients))
+	}
 	if p, ok := w.Options.(interface{ OnHost() bool }); ok && p.OnHost() && v.s.Environment.Attach == "" && !slices.Contains(v.s.Environment.Publish, w.Target) {
 		v.at(joinKey(key, "target"), fmt.Sprintf("a program on the host cannot reach %s", w.Target), fmt.Sprintf("add environment.publish = [%q], or name a service in options", w.Target))
 	}

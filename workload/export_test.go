@@ -32,3 +32,7 @@ func (o Outbox) Run(ctx context.Context) { o.o.run(ctx) }
 func NewLoopAt(c Config, s System, o LoopOptions, now func() int64) Driver {
 	return newLoop(c, s, o, now)
 }
+
+// Count is how many objects may be there, and their bytes; Known is how many keys are kept track of as there or in flight.
+func (l *Live) Count() (keys, bytes int64) { return l.keys, l.bytes }
+func (l *Live) Known() int                 { return len(l.objects) }

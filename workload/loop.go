@@ -66,7 +66,8 @@ const (
 type call struct {
 	op       ledger.Op
 	resolved bool
-	done     chan bool // nil, or with room for one: whether it succeeded
+	done     chan bool            // nil, or with room for one: whether it succeeded
+	governed func(ledger.Outcome) // nil, or what a Governor wants to be called with
 }
 
 // NewLoop makes the driver of a system. c is what Spec.New was given.
@@ -169,6 +170,9 @@ func (l *loop) invoke(c *call, k, planned int64) bool {
 	p.seq++
 	random := rand.New(rand.NewPCG(uint64(l.cfg.Seed)^l.stream, uint64(k))) //nolint:gosec // any bits are a seed
 	c.op = l.next(planned)(random, Turn{K: k, Fresh: Value(p.number, p.seq)})
+	if g, ok := l.system.(Governor); ok {
+		c.op, c.governed = g.Govern(c.op)
+	}
 	c.op.Workload, c.op.Process, c.op.Planned = l.cfg.Name, p.number, planned
 	c.op.Partition, c.op.Offset = -1, -1
 	l.ops.Add(1)
@@ -278,6 +282,9 @@ func (l *loop) resolve(c *call, op ledger.Op, outcome ledger.Outcome, err error)
 	default: // a driver that says nothing knows nothing
 		op.Outcome = ledger.Unknown
 		l.counts.unknown.Add(1)
+	}
+	if c.governed != nil {
+		c.governed(op.Outcome)
 	}
 	l.emit([]ledger.Op{op})
 	return true

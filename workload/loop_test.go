@@ -112,6 +112,12 @@ func answerAfter(d time.Duration) func(context.Context, *ledger.Op) (ledger.Outc
 // play runs a loop over m for a time of a fake clock and stops it; check looks at the history, the loop is at rest then.
 func play(t *testing.T, c workload.Config, m *memory, o workload.LoopOptions, run time.Duration, check func(t *testing.T, ops []ledger.Op, s workload.Stats)) {
 	t.Helper()
+	playSystem(t, c, m, m, o, run, check)
+}
+
+// playSystem is play of a system that m is a part of.
+func playSystem(t *testing.T, c workload.Config, system workload.System, m *memory, o workload.LoopOptions, run time.Duration, check func(t *testing.T, ops []ledger.Op, s workload.Stats)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		if c.Name == "" {
@@ -120,7 +126,7 @@ func play(t *testing.T, c workload.Config, m *memory, o workload.LoopOptions, ru
 		if c.Timeout == 0 {
 			c.Timeout = int64(30 * time.Second)
 		}
-		d := workload.NewLoopAt(c, m, o, func() int64 { return int64(time.Since(began)) + 1 })
+		d := workload.NewLoopAt(c, system, o, func() int64 { return int64(time.Since(began)) + 1 })
 		var h history
 		if err := d.Start(t.Context(), h.emit); err != nil {
 			t.Fatal(err)
@@ -153,12 +159,15 @@ func retired(t *testing.T, ops []ledger.Op) {
 	t.Helper()
 	over, values := map[int]bool{}, map[int64]bool{}
 	byInvoke := slices.Clone(ops)
-	slices.SortStableFunc(byInvoke, func(a, b ledger.Op) int { return int(a.Value&0xffffffff - b.Value&0xffffffff) })
+	slices.SortStableFunc(byInvoke, func(a, b ledger.Op) int { return int(a.Invoke - b.Invoke) })
 	for _, o := range byInvoke {
 		if over[o.Process] {
 			t.Errorf("process %d goes on after an unknown operation", o.Process)
 		}
 		over[o.Process] = over[o.Process] || o.Outcome == ledger.Unknown
+		if o.Func == ledger.FuncDelete { // it has no value
+			continue
+		}
 		if values[o.Value] || o.Value>>32 != int64(o.Process) {
 			t.Errorf("value %x of process %d", o.Value, o.Process)
 		}

@@ -110,7 +110,7 @@ type System interface {
 	Setup(ctx context.Context) error
 	// Next is what operation t does: Func, Key and, for what it writes, Value. It is pure: the same turn and the same state
 	// of r give the same operation, so all chance comes from r, which belongs to this turn alone. Functions and what they
-	// carry are those of the model (ledger/op.go) that the workload's checker judges.
+	// carry are those of the model (ledger/op.go) that the workload's checker judges. What depends on answers is a Governor's.
 	Next(r *rand.Rand, t Turn) ledger.Op
 	// Connect makes the client of one process. It is called with the context of the process' first operation, whose time it
 	// takes; an error says that nothing was sent: the operation failed, and the process connects again with its next one.
@@ -119,6 +119,14 @@ type System interface {
 	// repeats until it succeeds, its error is ErrPermanent or its own context ends. Elements makes the operations of a set.
 	// Instants that are 0 become those of the try, and an outcome that is empty becomes OK.
 	Final(ctx context.Context) ([]ledger.Op, error)
+}
+
+// Governor is what a System may have beside its methods: it sees each operation of Next before it is invoked, and may make
+// another one of it, as what came back so far demands. What it returns is the operation, also where no answer ever comes. The
+// loop calls done once, when the outcome is decided: ledger.Unknown where nobody waits for the answer any more. Since answers
+// come at other times in another run, the seed alone does not repeat what a Governor does.
+type Governor interface {
+	Govern(op ledger.Op) (governed ledger.Op, done func(ledger.Outcome))
 }
 
 // Turn is the place of an operation in a workload's schedule.

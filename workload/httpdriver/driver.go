@@ -23,8 +23,17 @@ func Spec() workload.Spec {
 			if err != nil {
 				return nil, err
 			}
+			if err := o.ForClients(c.Processes); err != nil {
+				return nil, fmt.Errorf("options: %w", err)
+			}
 			build := func(c *workload.Config, o Options) (workload.System, error) {
-				return newSystem(c.Target, o.WithDefaults(), c.Seed), nil
+				o = o.WithDefaults()
+				s := newSystem(c.Target, o, c.Seed)
+				if m, ok := s.model.(objects); ok && o.LiveKeys > 0 {
+					m.live = workload.NewLive(workload.Bounds{Keys: int64(o.LiveKeys), Low: o.LowWater}.Share(c.Clients, c.Processes))
+					s.model = m
+				}
+				return s, nil
 			}
 			s, err := build(&c, o)
 			if err != nil {
@@ -78,6 +87,14 @@ func (s *system) Setup(ctx context.Context) error {
 
 // Next implements workload.System.
 func (s *system) Next(r *rand.Rand, t workload.Turn) ledger.Op { return s.model.next(r, t) }
+
+// Govern implements workload.Governor, for objects with live_keys.
+func (s *system) Govern(op ledger.Op) (ledger.Op, func(ledger.Outcome)) {
+	if m, ok := s.model.(objects); ok && m.live != nil {
+		return m.live.Govern(op)
+	}
+	return op, func(ledger.Outcome) {}
+}
 
 // Connect implements workload.System.
 func (s *system) Connect(_ context.Context, process int) (workload.Session, error) {

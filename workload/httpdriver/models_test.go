@@ -452,6 +452,10 @@ func TestOptionsOfModelsValidate(t *testing.T) {
 		{"a negative weight", "writes: the weight of delete is negative", httpdriver.Options{Model: "register", Deletes: &minus}},
 		{"no weight", "writes: no operation has a weight above 0", httpdriver.Options{Model: "queue", Writes: &zero, Reads: &zero}},
 		{"no server", `endpoints[0]: "a" is not service:port`, httpdriver.Options{Endpoints: []string{"a"}}},
+		{"live keys", "", httpdriver.Options{Model: "objects", LiveKeys: 5, LowWater: 0.5}},
+		{"more live keys than keys", "live_keys: 11 is not between 0 and keys.count = 10", httpdriver.Options{Model: "objects", LiveKeys: 11}},
+		{"live keys of a register", "live_keys: it is of model objects, not of register", httpdriver.Options{Model: "register", LiveKeys: 5}},
+		{"a low water of all", "low_water: 1 is not above 0 and below 1", httpdriver.Options{Model: "objects", LowWater: 1}},
 		{"a body that is too short", "size: 8 is not between 32 and 16777216", httpdriver.Options{Model: "objects", Size: 8}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/discompose/discompose/ledger"
 	"github.com/discompose/discompose/workload"
@@ -17,6 +19,7 @@ type objects struct {
 	o                   Options
 	seed                int64
 	keys                workload.Keys
+	live                *workload.Live // nil without live_keys
 	put, get, del, list *call
 }
 
@@ -95,10 +98,40 @@ func (m objects) names(ctx context.Context, s *session) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-func (m objects) final(ctx context.Context, s *session) ([]ledger.Op, error) {
-	ops := make([]ledger.Op, 0, m.o.Keys.Count+2)
+// lastKeys are the keys for the final read: every one, or with live_keys those that may be there, and those that should be gone.
+func (m objects) lastKeys(ctx context.Context, s *session) (keys, gone []string, err error) {
+	if m.live != nil {
+		listed, err := m.names(ctx, s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("list objects: %w", err)
+		}
+		keys, gone = m.live.Keys(slices.DeleteFunc(listed, func(name string) bool { // what is no key is a phantom of the list
+			n, err := strconv.Atoi(strings.TrimPrefix(name, "k"))
+			return err != nil || n < 0 || n >= m.o.Keys.Count || name != keyName(n)
+		}))
+		return keys, gone, nil
+	}
 	for i := range m.o.Keys.Count {
-		op := ledger.Op{Func: ledger.FuncGet, Key: keyName(i), Partition: -1, Offset: -1, Invoke: workload.Now()}
+		keys = append(keys, keyName(i))
+	}
+	return keys, nil, nil
+}
+
+func (m objects) final(ctx context.Context, s *session) ([]ledger.Op, error) {
+	keys, gone, err := m.lastKeys(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var ops []ledger.Op
+	var until time.Time // for those that are gone
+	for i, key := range slices.Concat(keys, gone) {
+		if i == len(keys) {
+			until = time.Now().Add(workload.GoneTime)
+		}
+		if i >= len(keys) && time.Now().After(until) {
+			break
+		}
+		op := ledger.Op{Func: ledger.FuncGet, Key: key, Partition: -1, Offset: -1, Invoke: workload.Now()}
 		op.Planned = op.Invoke
 		if err := m.fetch(ctx, s, &op); err != nil {
 			return nil, fmt.Errorf("read object %s: %w", op.Key, err)

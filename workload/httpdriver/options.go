@@ -34,6 +34,8 @@ type Options struct {
 	Deletes   *int                `toml:"deletes" json:"deletes,omitempty" phase:"yes" doc:"register and objects: weight of delete; default: 1"`
 	Scans     *int                `toml:"scans" json:"scans,omitempty" phase:"yes" doc:"objects: weight of list; default: 1"`
 	Size      int                 `toml:"size" json:"size,omitempty" default:"256" doc:"objects: bytes of a body, at least 32"`
+	LiveKeys  int                 `toml:"live_keys" json:"live_keys,omitempty" doc:"objects: most that are there at a time, puts in flight included; 0: keys.count"`
+	LowWater  float64             `toml:"low_water" json:"low_water,omitempty" default:"0.8" doc:"objects: where a put would exceed live_keys, it and the puts of new keys after it become deletes of the oldest objects, until at most this part of live_keys is left"`
 	Amount    int                 `toml:"amount" json:"amount,omitempty" default:"1" phase:"yes" doc:"counter and bank: most that one inc adds, or one transfer moves"`
 	Accounts  int                 `toml:"accounts" json:"accounts,omitempty" default:"8" doc:"bank: how many accounts transfers are between"`
 	Timeout   units.Duration      `toml:"timeout" json:"timeout,omitzero" default:"5s" doc:"how long a client waits for an answer before it gives the request up; shorter than the workload's timeout, after which an operation counts as hanging"`
@@ -76,6 +78,9 @@ func (o Options) Judged(kind string, _ json.RawMessage) error {
 	return workload.JudgedBy(kind, o.WithDefaults().Model)
 }
 
+// ForClients says why so many clients cannot work with o.
+func (o Options) ForClients(n int) error { return workload.ValidateLiveClients(o.LiveKeys, n) }
+
 // WithDefaults is o with every zero field set to its default, but for Add.Fail.
 func (o Options) WithDefaults() Options {
 	text := func(s *string, def string) {
@@ -108,6 +113,9 @@ func (o Options) WithDefaults() Options {
 		}
 	}
 	number(&o.Size, 256)
+	if o.LowWater == 0 {
+		o.LowWater = workload.DefaultLowWater
+	}
 	number(&o.Amount, 1)
 	number(&o.Accounts, 8)
 	for _, f := range functions(o.Model) {

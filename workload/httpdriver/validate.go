@@ -53,7 +53,7 @@ func (o Options) Validate() error {
 		report("timeout", fmt.Errorf("%s is not between 10ms and 1h", o.Timeout))
 	}
 	report("keys", o.Keys.Validate())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, workload.ValidateLive(o.LiveKeys, o.Keys.Count, o.LowWater))...)
 }
 
 // check reports what is wrong with the request of a set.
@@ -109,6 +109,9 @@ func (o Options) foreign(report func(key string, problems ...error)) {
 	}
 	if o.Lists > 0 && o.Model != modelSet {
 		not("lists", modelSet)
+	}
+	if o.LiveKeys != 0 && o.Model != modelObjects {
+		not("live_keys", modelObjects)
 	}
 	if o.Model == modelSet || o.Model == modelLog {
 		return

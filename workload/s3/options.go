@@ -18,10 +18,12 @@ type Options struct {
 	SecretKey string              `toml:"secret_key" json:"secret_key,omitempty" default:"minioadmin" doc:"its secret"`
 	Region    string              `toml:"region" json:"region,omitempty" default:"us-east-1" doc:"the region that requests are signed for"`
 	Secure    bool                `toml:"secure" json:"secure,omitempty" doc:"whether to speak TLS"`
-	Keys      workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"the keys: at most keys.count objects are there at a time"`
-	MinSize   units.Size          `toml:"min_size" json:"min_size,omitzero" default:"1KiB" phase:"yes" doc:"least bytes of an object, at least 32; sizes in between are drawn so that each order of magnitude is as likely"`
-	MaxSize   units.Size          `toml:"max_size" json:"max_size,omitzero" default:"64KiB" phase:"yes" doc:"most bytes of an object"`
-	LiveBytes units.Size          `toml:"live_bytes" json:"live_bytes,omitzero" default:"1GiB" doc:"most bytes of all objects together: keys.count x max_size may not be more"`
+	Keys      workload.KeyOptions `toml:"keys" json:"keys,omitzero" doc:"the keys"`
+	MinSize   units.Size          `toml:"min_size" json:"min_size,omitzero" default:"1KiB" doc:"least bytes of an object, at least 32; sizes in between are drawn so that each order of magnitude is as likely"`
+	MaxSize   units.Size          `toml:"max_size" json:"max_size,omitzero" default:"64KiB" doc:"most bytes of an object"`
+	LiveKeys  int                 `toml:"live_keys" json:"live_keys,omitempty" doc:"most objects that are there at a time, puts in flight included; 0: keys.count"`
+	LiveBytes units.Size          `toml:"live_bytes" json:"live_bytes,omitzero" default:"1GiB" doc:"most bytes of all objects together, puts in flight included"`
+	LowWater  float64             `toml:"low_water" json:"low_water,omitempty" default:"0.8" doc:"where a put would exceed live_keys or live_bytes, it and the puts of new keys after it become deletes of the oldest objects, until at most this part of both is left"`
 	Puts      *int                `toml:"puts" json:"puts,omitempty" default:"20" phase:"yes" doc:"weight of puts, most of which overwrite"`
 	Gets      *int                `toml:"gets" json:"gets,omitempty" default:"20" phase:"yes" doc:"weight of gets of whole objects"`
 	Ranges    *int                `toml:"ranges" json:"ranges,omitempty" default:"5" phase:"yes" doc:"weight of gets of a part"`
@@ -50,8 +52,27 @@ func (o Options) WithDefaults() Options {
 			*f.field = f.otherwise
 		}
 	}
+	if o.LowWater == 0 {
+		o.LowWater = workload.DefaultLowWater
+	}
 	return o
 }
+
+// bounds are what may be there at a time; one that the keys and sizes cannot exceed is none. o has its defaults.
+func (o Options) bounds() workload.Bounds {
+	b := workload.Bounds{Low: o.LowWater}
+	count := o.Keys.WithDefaults().Count
+	if o.LiveKeys < count {
+		b.Keys = int64(o.LiveKeys)
+	}
+	if units.Size(count)*o.MaxSize > o.LiveBytes {
+		b.Bytes = int64(o.LiveBytes)
+	}
+	return b
+}
+
+// ForClients says why so many clients cannot work with o.
+func (o Options) ForClients(n int) error { return workload.ValidateLiveClients(o.LiveKeys, n) }
 
 // part is how the mix names a get of a part, which the ledger knows as a get.
 const part = "range"
@@ -91,10 +112,11 @@ func (o Options) Validate() error {
 	if o.MaxSize > mostSize {
 		report("max_size: %d is more than %d", o.MaxSize, mostSize)
 	}
+	if o.MaxSize > o.LiveBytes {
+		report("max_size: %d is more than live_bytes = %d", o.MaxSize, o.LiveBytes)
+	}
 	if err := o.Keys.Validate(); err != nil {
 		report("keys: %w", err)
-	} else if most := units.Size(o.Keys.WithDefaults().Count) * o.MaxSize; most > o.LiveBytes {
-		report("live_bytes: %d keys of up to %d bytes may be %d bytes, which is more than %d", o.Keys.WithDefaults().Count, o.MaxSize, most, o.LiveBytes)
 	}
-	return errors.Join(append(errs, workload.ValidateWeights(o.mix()))...)
+	return errors.Join(append(errs, workload.ValidateLive(o.LiveKeys, o.Keys.WithDefaults().Count, o.LowWater), workload.ValidateWeights(o.mix()))...)
 }

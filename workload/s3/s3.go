@@ -40,6 +40,9 @@ import (
 // Spec describes the driver.
 func Spec() workload.Spec {
 	return workload.LoopSpec("s3", func(c *workload.Config, o Options) (workload.System, error) {
+		if err := o.ForClients(c.Processes); err != nil {
+			return nil, fmt.Errorf("options: %w", err)
+		}
 		return newSystem(*c, o.WithDefaults()), nil
 	})
 }
@@ -50,10 +53,12 @@ type system struct {
 	o      Options
 	mix    []workload.Weight
 	keys   workload.Keys
+	live   *workload.Live
 }
 
 func newSystem(c workload.Config, o Options) system {
-	return system{target: c.Target, seed: c.Seed, o: o, mix: o.mix(), keys: o.Keys.Keys()}
+	live := workload.NewLive(o.bounds().Share(c.Clients, c.Processes))
+	return system{target: c.Target, seed: c.Seed, o: o, mix: o.mix(), keys: o.Keys.Keys(), live: live}
 }
 
 // dialTime is how long a client waits for a connection.
@@ -130,6 +135,9 @@ func (s system) Next(r *rand.Rand, t workload.Turn) ledger.Op {
 	return op
 }
 
+// Govern implements workload.Governor.
+func (s system) Govern(op ledger.Op) (ledger.Op, func(ledger.Outcome)) { return s.live.Govern(op) }
+
 // size draws a size, each order of magnitude as likely as any other.
 func (s system) size(r *rand.Rand) int64 {
 	low, high := math.Log(float64(s.o.MinSize)), math.Log(float64(s.o.MaxSize))
@@ -157,7 +165,8 @@ func (s system) Connect(context.Context, int) (workload.Session, error) {
 	return &session{system: s, core: c, transport: t}, nil
 }
 
-// Final reads every key, and the list.
+// Final reads every object that may be there, or is listed, then those that should be gone, for workload.GoneTime at most, and the
+// list. Other containers of the workload may have put and deleted what this one knows nothing of: the list tells of it.
 func (s system) Final(ctx context.Context) (ops []ledger.Op, err error) {
 	c, t, err := s.client()
 	if err != nil {
@@ -165,29 +174,38 @@ func (s system) Final(ctx context.Context) (ops []ledger.Op, err error) {
 	}
 	one := &session{system: s, core: c, transport: t}
 	defer one.Close()
-	take := func(op ledger.Op) (ledger.Op, error) {
+	take := func(op ledger.Op) error {
 		op.Partition, op.Offset, op.Invoke = -1, -1, workload.Now()
 		outcome, err := one.Do(ctx, &op)
 		if outcome != ledger.OK {
-			return op, errors.Join(fmt.Errorf("%s %s", op.Func, op.Key), err)
+			return errors.Join(fmt.Errorf("%s %s", op.Func, op.Key), err)
 		}
 		op.Complete = workload.Now()
-		return op, nil
+		ops = append(ops, op)
+		return nil
 	}
-	for i := range s.o.Keys.WithDefaults().Count {
-		op, err := take(ledger.Op{Func: ledger.FuncGet, Key: strconv.Itoa(i)})
-		if err != nil {
+	listed, err := s.list(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("list bucket %s: %w", s.o.Bucket, err)
+	}
+	there, gone := s.live.Keys(listed)
+	for _, key := range there {
+		if err := take(ledger.Op{Func: ledger.FuncGet, Key: key}); err != nil {
 			return nil, err
 		}
-		ops = append(ops, op)
 	}
-	list, err := take(ledger.Op{Func: ledger.FuncList})
-	if err != nil {
+	until := time.Now().Add(workload.GoneTime)
+	for i := 0; i < len(gone) && time.Now().Before(until); i++ {
+		if err := take(ledger.Op{Func: ledger.FuncGet, Key: gone[i]}); err != nil {
+			return nil, err
+		}
+	}
+	if err := take(ledger.Op{Func: ledger.FuncList}); err != nil {
 		return nil, err
 	}
 	var keys []string
-	if err := ledger.DecodeData(&list, &keys); err != nil {
+	if err := ledger.DecodeData(&ops[len(ops)-1], &keys); err != nil {
 		return nil, err
 	}
-	return append(ops, list, ledger.Op{Func: ledger.FuncEnd, Partition: -1, Offset: int64(len(keys))}), nil
+	return append(ops, ledger.Op{Func: ledger.FuncEnd, Partition: -1, Offset: int64(len(keys))}), nil
 }

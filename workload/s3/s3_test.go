@@ -105,9 +105,16 @@ func TestOptions(t *testing.T) {
 		`{}`:                   "",
 		`{"min_size": "1B"}`:   "min_size: 1 is not between 32",
 		`{"max_size": "1GiB"}`: "max_size: ",
-		`{"keys": {"count": 10000}, "max_size": "1MiB"}`: "live_bytes: 10000 keys",
+		`{"keys": {"count": 10000}, "max_size": "1MiB"}`: "",
+		`{"keys": {"count": 100}, "live_keys": 2}`:       "",
+		`{"live_bytes": "63KiB"}`:                        "max_size: 65536 is more than live_bytes = 64512",
+		`{"live_keys": 11}`:                              "live_keys: 11 is not between 0 and keys.count = 10",
+		`{"live_keys": -1}`:                              "live_keys: -1 is not between 0",
+		`{"live_keys": 1}`:                               "live_keys: 1 is less than the workload's 2 clients",
+		`{"low_water": 1}`:                               "low_water: 1 is not above 0 and below 1",
+		`{"low_water": -0.5}`:                            "low_water: -0.5 is not above 0",
 	} {
-		_, err := s3.Spec().New(workload.Config{Name: "w", Target: "m:9000", Clients: 1, Options: json.RawMessage(options)})
+		_, err := s3.Spec().New(workload.Config{Name: "w", Target: "m:9000", Clients: 2, Processes: 2, Options: json.RawMessage(options)})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", options, err, want)
 		}
