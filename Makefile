@@ -84,10 +84,10 @@ bench: build ## measure, and write docs/BENCHMARKS.md
 
 known-bugs: build ## reproduce bugs that real systems had: RUNS (5) runs of the version with each and without
 	@./e2e/knownbugs/build.sh
-	@$(GO) run ./e2e/trackrecord -runs $(or $(RUNS),5) -parallel $(or $(PARALLEL),1) -seed $(or $(SEED),1) $(if $(ONLY),-only $(ONLY)) -out docs/TRACK_RECORD.md e2e/knownbugs/cases.toml
+	@$(GO) run ./e2e/trackrecord -runs $(or $(RUNS),5) -parallel $(or $(PARALLEL),1) $(if $(SEED),-seed $(SEED)) $(if $(ONLY),-only $(ONLY)) -out docs/TRACK_RECORD.md e2e/knownbugs/cases.toml
 
 zoo: build zoo-image ## convict every animal of the zoo of its planted bug and acquit its twin: RUNS (10) runs of each, PARALLEL (4) at a time
-	@$(GO) run ./e2e/trackrecord -runs $(or $(RUNS),10) -parallel $(or $(PARALLEL),4) -seed $(or $(SEED),1) -runs-dir runs/zoo $(if $(ONLY),-only $(ONLY)) -out docs/TRACK_RECORD.md e2e/zoo/cases.toml
+	@$(GO) run ./e2e/trackrecord -runs $(or $(RUNS),10) -parallel $(or $(PARALLEL),4) $(if $(SEED),-seed $(SEED)) -runs-dir runs/zoo $(if $(ONLY),-only $(ONLY)) -out docs/TRACK_RECORD.md e2e/zoo/cases.toml
 
 zoo-image: ## make the image of the zoo's animals: one static program, nothing is pulled
 	@CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o bin/zoo/animal ./e2e/zoo/animal

@@ -40,7 +40,7 @@ func (b *bench) recording(ctx context.Context, s *section) (err error) {
 		if err != nil {
 			return err
 		}
-		kept, err := b.recorded(ctx, addr, fmt.Sprintf("kept%d:", i))
+		kept, err := b.recorded(ctx, drivers.All(), registers(addr, fmt.Sprintf("kept%d:", i)))
 		if err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (b *bench) unrecorded(ctx context.Context, addr, prefix string) (float64, e
 	return float64(ops.Load()) / time.Since(began).Seconds(), err
 }
 
-// recorded is the rate of the same driver in a client, up to the last durable row.
-func (b *bench) recorded(ctx context.Context, addr, prefix string) (rate float64, err error) {
+// recorded is the rate of a workload in a client, up to the last durable row.
+func (b *bench) recorded(ctx context.Context, specs []workload.Spec, c workload.Config) (rate float64, err error) {
 	dir := filepath.Join(b.dir, "recorded")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return 0, fmt.Errorf("make folder: %w", err)
@@ -132,7 +132,7 @@ func (b *bench) recorded(ctx context.Context, addr, prefix string) (rate float64
 	if err != nil {
 		return 0, err
 	}
-	client := workload.NewClient(drivers.All(), func(event string, data json.RawMessage) {
+	client := workload.NewClient(specs, func(event string, data json.RawMessage) {
 		if err := w.Emit(event, data); err != nil {
 			bad.Store(&err)
 		}
@@ -144,7 +144,7 @@ func (b *bench) recorded(ctx context.Context, addr, prefix string) (rate float64
 		}
 		return err
 	}
-	err = errors.Join(do(workload.OpConfigure, workload.ClientConfig{Workloads: []workload.Config{registers(addr, prefix)}}), do(workload.OpSetup, nil))
+	err = errors.Join(do(workload.OpConfigure, workload.ClientConfig{Workloads: []workload.Config{c}}), do(workload.OpSetup, nil))
 	began := time.Now()
 	if err == nil {
 		err = do(workload.OpStart, nil)

@@ -91,6 +91,9 @@ func (b *bench) rows(ctx context.Context, s *section) error {
 	s.tables = append(s.tables, t)
 	b.report.bar("operations, from a client's encoder to a durable row", "≥ "+count(rowsBar)+" per second on two cores",
 		count(end.median())+" per second", yes(end.median() >= rowsBar))
+	if err := b.calls(ctx, s); err != nil {
+		return err
+	}
 	return codec(s, ops)
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -34,7 +35,7 @@ type file struct {
 	Bar   string `toml:"bar"`   // "every" (default) or "once": how often the bad one must be convicted
 	Cases []pair `toml:"case"`  //
 	Note  string `toml:"note"`  // one line below the table
-	Setup string `toml:"setup"` // what reproduces it, for people
+	Setup string `toml:"setup"` // the command that reproduces it, for people
 }
 
 // pair is one bug and its absence.
@@ -99,7 +100,7 @@ func run(ctx context.Context) (code int, err error) {
 	var f flags
 	flag.IntVar(&f.runs, "runs", 10, "runs of each of the two")
 	flag.IntVar(&f.parallel, "parallel", 1, "runs at a time")
-	flag.Int64Var(&f.seed, "seed", 1, "from which the seeds of the runs are drawn")
+	flag.Int64Var(&f.seed, "seed", rand.Int64N(1<<31), "from which the seeds of the runs are drawn; drawn itself where it is not given")
 	flag.StringVar(&f.bin, "bin", "bin/discompose", "the binary")
 	flag.StringVar(&f.runsDir, "runs-dir", "runs/trackrecord", "where the run directories go")
 	flag.StringVar(&f.out, "out", "", "a document whose table between <!-- mark --> and <!-- /mark --> is replaced")
@@ -120,13 +121,18 @@ func run(ctx context.Context) (code int, err error) {
 	if len(list.Cases) == 0 || f.runs < 1 || f.parallel < 1 {
 		return 0, errors.New("there is no case to run")
 	}
+	if n := fitting(); n < f.parallel {
+		fmt.Fprintf(os.Stderr, "trackrecord: memory allows %d runs at a time, not %d\n", n, f.parallel)
+		f.parallel = n
+	}
 	began := time.Now()
 	results := carryOut(ctx, f, list.Cases)
 	if ctx.Err() != nil {
 		return 130, nil //nolint:nilerr // the exit code says it
 	}
 	table, off := list.table(results, f.runs)
-	head := fmt.Sprintf("%d runs each, %d at a time, %s in all; %s\n\n", f.runs, f.parallel, time.Since(began).Round(time.Second), time.Now().UTC().Format(time.DateOnly))
+	head := fmt.Sprintf("%d runs each, %d at a time, %s in all, seeds drawn from SEED=%d; %s\n\n",
+		f.runs, f.parallel, time.Since(began).Round(time.Second), f.seed, time.Now().UTC().Format(time.DateOnly))
 	fmt.Print(head, table)
 	for _, o := range off {
 		fmt.Println("off:", o)
@@ -140,6 +146,24 @@ func run(ctx context.Context) (code int, err error) {
 		return 1, nil
 	}
 	return 0, nil
+}
+
+// runMemory is more than any of the cases takes: at most three servers, an agent and a client.
+const runMemory = 1 << 30
+
+// fitting is how many runs the host's available memory has room for, at least one; as many as wanted where nobody says.
+func fitting() int {
+	raw, err := os.ReadFile("/proc/meminfo")
+	if err != nil { // no Linux: the engine's memory is not ours
+		return math.MaxInt
+	}
+	for line := range strings.Lines(string(raw)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
+			return int(max(kib<<10/runMemory, 1))
+		}
+	}
+	return math.MaxInt
 }
 
 // carryOut runs every case, the bad and the good one in turn, so that an early end has something of each.
@@ -209,19 +233,26 @@ func one(ctx context.Context, f flags, p pair, r *result) {
 // table prints a row for each case, and what is off.
 func (l file) table(results []result, runs int) (table string, off []string) {
 	var b strings.Builder
-	b.WriteString("| case | bug | class | convicted | twin acquitted | median of a run |\n| --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| case | bug | class | convicted | twin acquitted | median of a run | reproduce |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for i, p := range l.Cases {
 		var convicted, acquitted int
 		var took []time.Duration
+		var searched time.Duration // runs of the bad one up to its first conviction, one after the other
+		first := ""
 		for _, r := range results {
 			if r.pair != i {
 				continue
 			}
 			took = append(took, r.took)
 			class, failed := strings.CutPrefix(r.verdict, "FAIL ")
+			if r.bad && first == "" {
+				searched += r.took
+			}
 			switch {
 			case r.bad && failed && slices.Contains(p.Class, class):
-				convicted++
+				if convicted++; l.Bar == "once" && first == "" {
+					first = fmt.Sprintf(" (first after %d s of runs, seed %d)", int(searched.Seconds()), r.seed)
+				}
 			case !r.bad && strings.HasPrefix(r.verdict, "PASS"):
 				acquitted++
 			case !r.bad || l.Bar != "once":
@@ -236,14 +267,13 @@ func (l file) table(results []result, runs int) (table string, off []string) {
 		if p.Source != "" {
 			what = fmt.Sprintf("%s ([report](%s))", what, p.Source)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d of %d | %d of %d | %d s |\n", p.Name, what, strings.Join(p.Class, " or "), convicted, runs, acquitted, runs, int(took[len(took)/2].Seconds()))
+		fmt.Fprintf(&b, "| %s | %s | %s | %d of %d%s | %d of %d | %d s | `%s ONLY=%s` |\n", p.Name, what, strings.Join(p.Class, " or "), convicted, runs, first, acquitted, runs,
+			int(took[len(took)/2].Seconds()), l.Setup, p.Name)
 	}
 	if l.Note != "" {
 		fmt.Fprintf(&b, "\n%s\n", l.Note)
 	}
-	if l.Setup != "" {
-		fmt.Fprintf(&b, "\nReproduce: `%s`\n", l.Setup)
-	}
+	fmt.Fprintf(&b, "\nAll of it: `%s`\n", l.Setup)
 	return b.String(), off
 }
 
