@@ -14,7 +14,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -27,6 +26,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/discompose/discompose/compose"
 )
 
 // file is a list of cases.
@@ -121,7 +122,11 @@ func run(ctx context.Context) (code int, err error) {
 	if len(list.Cases) == 0 || f.runs < 1 || f.parallel < 1 {
 		return 0, errors.New("there is no case to run")
 	}
-	if n := fitting(); n < f.parallel {
+	n, err := fitting(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if n < f.parallel {
 		fmt.Fprintf(os.Stderr, "trackrecord: memory allows %d runs at a time, not %d\n", n, f.parallel)
 		f.parallel = n
 	}
@@ -151,19 +156,14 @@ func run(ctx context.Context) (code int, err error) {
 // runMemory is more than any of the cases takes: at most three servers, an agent and a client.
 const runMemory = 1 << 30
 
-// fitting is how many runs the host's available memory has room for, at least one; as many as wanted where nobody says.
-func fitting() int {
-	raw, err := os.ReadFile("/proc/meminfo")
-	if err != nil { // no Linux: the engine's memory is not ours
-		return math.MaxInt
+// fitting is how many runs the engine's host has memory for, at least one.
+func fitting(ctx context.Context) (n int, err error) {
+	eng, err := compose.Connect(ctx)
+	if err != nil {
+		return 0, err
 	}
-	for line := range strings.Lines(string(raw)) {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
-			return int(max(kib<<10/runMemory, 1))
-		}
-	}
-	return math.MaxInt
+	free, err := eng.FreeMemory(ctx)
+	return int(max(free/runMemory, 1)), errors.Join(err, eng.Close())
 }
 
 // carryOut runs every case, the bad and the good one in turn, so that an early end has something of each.
