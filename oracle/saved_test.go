@@ -75,6 +75,10 @@ func TestSavedRuns(t *testing.T) { //nolint:gocognit // one saved run after the 
 					verdicts[r.Check] = map[oracle.Verdict]int{}
 				}
 				verdicts[r.Check][r.Verdict]++
+				tried := slices.ContainsFunc(r.Mutants, func(m oracle.Mutant) bool { return m.Fate == oracle.Convicted || m.Fate == oracle.Survived })
+				if r.Verdict == oracle.Pass && !tried {
+					t.Errorf("the %s check of %s passed, and tried no mutant: %+v", r.Check, r.Workload, r.Mutants)
+				}
 			}
 			for _, f := range j.Findings {
 				if strings.Contains(f.Reason, "panicked") {
