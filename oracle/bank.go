@@ -65,10 +65,13 @@ type bankView struct {
 	balances []int64 // by account; 0 where it has none
 	total    int64
 	off      []bankOff
-	room     [2][]int64 // by side and account, how far balances are inside of their bounds
+	room     [2][]int64 // by side and account, how far balances are inside of their bounds; none where it is wrong
 	from     int32      // an earlier snapshot that a bound is from, or -1
-	wrong    bool       // its total or the sign of a balance is wrong, so that bounds say nothing
+	wrong    bool       // its total is wrong, so that bounds say nothing
 }
+
+// sound reports whether a judged snapshot is as it should be, but for the signs of balances.
+func (v *bankView) sound() bool { return !v.wrong && len(v.off) == 0 }
 
 // bankOff is a balance that is out of its bounds: too low on side 0, too high on side 1.
 type bankOff struct {
@@ -256,7 +259,7 @@ func (c *bankCheck) judge(n int) {
 func (c *bankCheck) anchors(before int64) {
 	for ; c.next < len(c.order) && c.view(c.order[c.next]).Complete < before; c.next++ {
 		v := &c.views[c.order[c.next]]
-		if c.options.Stale == allow || len(v.off) > 0 || v.wrong {
+		if c.options.Stale == allow || !v.sound() {
 			continue
 		}
 		for account := range c.sides {

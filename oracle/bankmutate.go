@@ -10,16 +10,16 @@ import (
 func (b Bank) Mutations() []Mutation {
 	out := []Mutation{
 		b.mutation("changed total", Invariant, (*bankPlot).total),
-		b.mutation("lost transfer", DataLoss, (*bankPlot).lose),
-		b.mutation("failed transfer counted", Phantom, (*bankPlot).failed),
-		b.mutation("transfer counted twice", Duplicate, (*bankPlot).twice),
-		b.mutation("balances that nothing explains", Invariant, (*bankPlot).unexplained),
+		b.mutation("lost transfer", DataLoss, inFinal((*bankPlot).lose)),
+		b.mutation("failed transfer counted", Phantom, inFinal((*bankPlot).failed)),
+		b.mutation("transfer counted twice", Duplicate, inFinal((*bankPlot).twice)),
+		b.mutation("balances that nothing explains", Invariant, inFinal((*bankPlot).unexplained)),
 	}
 	if b.Overdraft != allow {
 		out = append(out, b.mutation("negative balance", Invariant, (*bankPlot).negative))
 	}
 	if b.Stale != allow {
-		out = append(out, b.mutation("stale snapshot", Stale, (*bankPlot).stale))
+		out = append(out, b.mutation("stale snapshot", Stale, inFinal((*bankPlot).stale)))
 	}
 	return out
 }
@@ -45,6 +45,17 @@ func (b Bank) mutation(name string, class Class, change func(*bankPlot) (note st
 		}
 		return change(&bankPlot{plot: p, c: c})
 	})
+}
+
+// inFinal is a change that shows only where the final snapshot is sound: in one that is wrong there is no room to tell, or another
+// finding hides it.
+func inFinal(change func(*bankPlot) (string, bool)) func(*bankPlot) (string, bool) {
+	return func(p *bankPlot) (string, bool) {
+		if !p.c.views[p.c.final].sound() {
+			return "the final snapshot is wrong itself", false
+		}
+		return change(p)
+	}
 }
 
 // add changes a balance in a snapshot.
@@ -73,13 +84,22 @@ func (p *bankPlot) two() (a, b int) {
 }
 
 func (p *bankPlot) total() (string, bool) {
-	n := 1 + p.rand.IntN(len(p.c.views)-1)
+	var eligible []int // behind another total that is wrong, the same one is not reported again
+	for n := 1; n < len(p.c.views); n++ {
+		if !p.c.views[n-1].wrong && !p.c.views[n].wrong {
+			eligible = append(eligible, n)
+		}
+	}
+	n, ok := one(p.plot, eligible)
+	if !ok {
+		return "no two snapshots, one after the other, have the right total", false
+	}
 	account, amount := p.rand.IntN(len(p.c.names)), 1+p.rand.Int64N(9)
 	p.add(n, account, amount)
 	return fmt.Sprintf("added %d to account %s in %s", amount, p.c.names[account], p.c.name(n)), true
 }
 
-// slack is how far a snapshot's balances of two accounts may move, the first down and the second up, without a trace.
+// slack is how far a sound snapshot's balances of two accounts may move, the first down and the second up, without a trace.
 func (p *bankPlot) slack(n, low, high int) int64 {
 	v := &p.c.views[n]
 	return min(v.room[0][low], v.room[1][high])
@@ -170,12 +190,9 @@ func (p *bankPlot) negative() (string, bool) {
 
 // stale lets a snapshot of the run miss a transfer that was acknowledged before it, and that the final one has.
 func (p *bankPlot) stale() (string, bool) {
-	if f := &p.c.views[p.c.final]; len(f.off) > 0 || f.wrong {
-		return "the final snapshot is wrong itself", false
-	}
 	var eligible []int
 	for n := 1; n < p.c.final; n++ {
-		if v := &p.c.views[n]; len(v.off) == 0 && !v.wrong {
+		if p.c.views[n].sound() {
 			eligible = append(eligible, n)
 		}
 	}

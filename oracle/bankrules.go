@@ -29,7 +29,7 @@ func (c *bankCheck) report(n int) {
 	}
 	c.explained++
 	class, promise, text, ops := c.explain(n)
-	if class == DataLoss && n != c.final && c.final >= 0 && len(c.views[c.final].off) == 0 && !c.views[c.final].wrong {
+	if class == DataLoss && n != c.final && c.final >= 0 && c.views[c.final].sound() {
 		class, promise = Stale, bankFresh
 		c.counts["stale"]++
 	}

@@ -188,6 +188,46 @@ func TestLogCounts(t *testing.T) {
 	}
 }
 
+// Where acknowledgements name no offset, or not even a partition, only a moved record cannot be told.
+func TestLogTriesMutantsWithoutOffsets(t *testing.T) {
+	t.Parallel()
+	for name, partition := range map[string]int32{"no offset": 0, "no partition": -1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tableSim()
+			for i := range s.ops {
+				if o := &s.ops[i]; o.Func == ledger.FuncProduce && o.Outcome == ledger.OK {
+					o.Partition, o.Offset = partition, -1
+				}
+			}
+			// Of the rest, assignments are not recorded, and there are no transactions.
+			untried := map[string]string{
+				"moved record":                     "no producer has two records in one partition whose acknowledgements name an offset",
+				"consumer goes back":               "it is not recorded what consumers are assigned",
+				"record of an aborted transaction": "no record of a transaction was found by a complete final read",
+				"half of a transaction":            "no transaction has two records in the log",
+			}
+			for _, m := range oracle.SelfTest(t.Context(), oracle.Log{}, s.history(), "orders", 1) {
+				want := oracle.Convicted
+				note, not := untried[m.Name]
+				if not {
+					want = oracle.NotTried
+				}
+				if m.Fate != want || not && m.Note != note {
+					t.Errorf("%s: %s (%s), want it %s", m.Name, m.Fate, m.Note, want)
+				}
+			}
+			// One partition that was not read to its end may hold what names none.
+			s.record(ledger.Op{Func: ledger.FuncRead, Value: 99, Partition: 7})
+			for _, m := range oracle.SelfTest(t.Context(), oracle.Log{}, s.history(), "orders", 1) {
+				if lost := m.Name == "lost acknowledged record"; lost && (m.Fate == oracle.Convicted) != (partition == 0) || m.Fate == oracle.Survived {
+					t.Errorf("with another partition: %s: %s (%s)", m.Name, m.Fate, m.Note)
+				}
+			}
+		})
+	}
+}
+
 // A flood of one class must not hide another, and a result stays small.
 func TestLogKeepsAFairShareOfViolations(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/discompose/discompose/ledger"
 )
@@ -36,7 +37,8 @@ type logPlot struct {
 
 	ends   map[int32]int    // partition → the operation that ended its final read, with the highest offset
 	sent   map[int64]int    // value → its produce operation
-	landed []int            // reads of acknowledged values at the acknowledged offset, before the end of their partition
+	whole  bool             // every partition was read to its end
+	landed []int            // reads of acknowledged values before the end of their partition, where their acknowledgements say, if they do
 	reads  map[[2]int64]int // partition and offset → the first read
 	txns   logTxns
 }
@@ -70,12 +72,31 @@ func newLogPlot(h *ledger.History, workload string, r *rand.Rand) *logPlot {
 			}
 		}
 	}
+	p.whole = p.complete()
 	for i := range p.h.Ops {
 		if o := &p.h.Ops[i]; o.Workload == workload && o.Func == ledger.FuncRead && o.Outcome == ledger.OK {
 			p.land(i, o)
 		}
 	}
 	return p
+}
+
+// complete reports whether every partition that is known of was read to its end: else a value whose acknowledgement names none
+// may be in the rest.
+func (p *logPlot) complete() bool {
+	for i := range p.h.Ops {
+		o := &p.h.Ops[i]
+		if o.Workload != p.workload || o.Outcome != ledger.OK || o.Partition < 0 {
+			continue
+		}
+		switch o.Func {
+		case ledger.FuncProduce, ledger.FuncRead, ledger.FuncPoll:
+			if _, ended := p.ends[o.Partition]; !ended {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (p *logPlot) land(i int, o *ledger.Op) {
@@ -92,9 +113,19 @@ func (p *logPlot) land(i int, o *ledger.Op) {
 	if txn := p.txn(send); txn != nil && txn.fate(p.h.Ops) != isAcked {
 		return
 	}
-	if s := &p.h.Ops[send]; s.Outcome == ledger.OK && s.Partition == o.Partition && s.Offset == o.Offset {
+	s := &p.h.Ops[send]
+	there := s.Partition == o.Partition || (s.Partition < 0 && p.whole)
+	if s.Outcome == ledger.OK && there && (s.Offset == o.Offset || s.Offset < 0) {
 		p.landed = append(p.landed, i)
 	}
+}
+
+// placed lists those of the landed reads whose acknowledgements name an offset.
+func (p *logPlot) placed() []int {
+	return slices.DeleteFunc(slices.Clone(p.landed), func(i int) bool {
+		s := &p.h.Ops[p.sent[p.h.Ops[i].Value]]
+		return s.Partition < 0 || s.Offset < 0
+	})
 }
 
 // txn is the transaction of a produce, or nil.
@@ -176,10 +207,10 @@ func (p *logPlot) duplicate() (string, bool) {
 	return fmt.Sprintf("repeated %s of %s at %s", valueName(extra.Value), from, placeName(extra)), true
 }
 
-// reorder swaps two records of one producer in a partition, with their acknowledgements and deliveries, so that their
-// order alone gives it away.
+// reorder swaps two records of one producer in a partition, with the offsets of their acknowledgements, if they name any, and
+// their deliveries, so that their order alone gives it away.
 func (p *logPlot) reorder() (string, bool) {
-	a, b, ok := p.pair()
+	a, b, ok := p.pair(p.landed)
 	if !ok {
 		return "no producer has two acknowledged records in one partition", false
 	}
@@ -196,21 +227,23 @@ func (p *logPlot) reorder() (string, bool) {
 		}
 		send := &p.h.Ops[p.sent[side.value]]
 		p.touch(send)
-		send.Offset = side.at
+		if send.Offset >= 0 {
+			send.Offset = side.at
+		}
 	}
 	return fmt.Sprintf("swapped %s and %s in partition %d", valueName(av), valueName(bv), a.Partition), true
 }
 
-func (p *logPlot) pair() (a, b *ledger.Op, ok bool) {
-	_, first, ok := p.pick()
-	if !ok {
+// pair returns two of some reads that found records of one producer in one partition.
+func (p *logPlot) pair(reads []int) (a, b *ledger.Op, ok bool) {
+	if len(reads) == 0 {
 		return nil, nil, false
 	}
 	// Start at a random record, so that one producer with a single record does not decide.
-	start := p.rand.IntN(len(p.landed))
+	start := p.rand.IntN(len(reads))
 	newest := map[[2]int64]int{}
-	for n := range p.landed {
-		i := p.landed[(start+n)%len(p.landed)]
+	for n := range reads {
+		i := reads[(start+n)%len(reads)]
 		o := &p.h.Ops[i]
 		key := [2]int64{o.Value >> 32, int64(o.Partition)}
 		if j, seen := newest[key]; seen && p.h.Ops[j].Value != o.Value {
@@ -218,14 +251,14 @@ func (p *logPlot) pair() (a, b *ledger.Op, ok bool) {
 		}
 		newest[key] = i
 	}
-	return first, nil, false
+	return nil, nil, false
 }
 
 // move swaps two records of one partition in the final read alone, so that the acknowledgements give it away.
 func (p *logPlot) move() (string, bool) {
-	a, b, ok := p.pair()
+	a, b, ok := p.pair(p.placed())
 	if !ok {
-		return "no producer has two acknowledged records in one partition", false
+		return "no producer has two records in one partition whose acknowledgements name an offset", false
 	}
 	av, bv := a.Value, b.Value
 	p.touch(&p.h.Ops[p.sent[av]], &p.h.Ops[p.sent[bv]])

@@ -136,6 +136,7 @@ func (l *logCheck) halves() {
 	if l.options.Isolation == readUncommitted {
 		return
 	}
+	ended := l.ended()
 	for n := range l.txns.list {
 		txn := &l.txns.list[n]
 		if txn.fate(l.ops) != isUnknown {
@@ -148,7 +149,8 @@ func (l *logCheck) halves() {
 			switch p := l.parts[send.Partition]; {
 			case v.read >= 0:
 				seen = i
-			case send.Outcome == ledger.OK && p != nil && p.endOp >= 0:
+			case send.Outcome != ledger.OK:
+			case send.Partition < 0 && ended, p != nil && p.endOp >= 0:
 				gone = i
 			}
 		}

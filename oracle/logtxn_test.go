@@ -17,7 +17,7 @@ func transactional(committed bool) func(t *rapid.T) *ledger.History {
 	return func(t *rapid.T) *ledger.History {
 		s := drawSystem(t)
 		partitions := rapid.IntRange(1, 3).Draw(t, "partitions")
-		log := &txnLog{system: s, parts: make([][]int64, partitions), hidden: map[int64]bool{}}
+		log := &txnLog{system: s, parts: make([][]int64, partitions), hidden: map[int64]bool{}, vague: drawVague(t, s.r)}
 		for n := range int64(rapid.IntRange(1, 25).Draw(t, "transactions")) {
 			log.transaction(n)
 		}
@@ -39,6 +39,7 @@ type txnLog struct {
 	parts  [][]int64 // values by offset; 0 where a transaction ended
 	hidden map[int64]bool
 	seq    int64
+	vague  func(*ledger.Op)
 }
 
 // transaction sends some records and ends.
@@ -60,6 +61,7 @@ func (l *txnLog) transaction(n int64) {
 			values = append(values, o.Value)
 			if o.Outcome == "" {
 				o.Partition, o.Offset = int32(p+1), int64(len(l.parts[p])-1)
+				l.vague(&o)
 			}
 		}
 		l.final(o)
@@ -130,6 +132,11 @@ func txnLogOps() []ledger.Op {
 	)
 }
 
+// nowhere takes the place out of an acknowledgement.
+func nowhere(id int) func(*[]ledger.Op) {
+	return queueSet(id, func(o *ledger.Op) { o.Partition, o.Offset = -1, -1 })
+}
+
 func TestLogNamesWhatTransactionsPromise(t *testing.T) {
 	t.Parallel()
 	place := func(id int, value, offset int64) func(*[]ledger.Op) {
@@ -143,6 +150,7 @@ func TestLogNamesWhatTransactionsPromise(t *testing.T) {
 		{"a record of a transaction that nobody ended", both(queueSet(3, func(o *ledger.Op) { o.Func = "other" }), gone(10), gone(11), gone(13)), oracle.Phantom, "nothing is read of a transaction that did not commit", "record 1 of producer 0 was sent in transaction a and is at partition 1 offset 0, which nobody committed", []int64{1, 12}, 1},
 		{"a record of an aborted transaction that a consumer was handed", place(11, 3, 3), oracle.Phantom, "nothing is read of a transaction that did not commit", "record 3 of producer 0 was sent in transaction b", []int64{4, 5, 11}, 3},
 		{"half of a transaction", gone(14), oracle.Invariant, "a transaction's records are in the log all or none", "of transaction c, whose commit has an unknown fate, record 5 of producer 0 is at partition 1 offset 6, and record 4 of producer 0 is not in the log", []int64{6, 7, 8, 15}, 1},
+		{"half of a transaction whose acknowledgements name no place", both(gone(14), nowhere(6)), oracle.Invariant, "a transaction's records are in the log all or none", "and record 4 of producer 0 is not in the log", []int64{6, 7, 8, 15}, 1},
 		{"a lost record of a committed transaction", gone(13), oracle.DataLoss, "an acknowledged record is in the log", "record 2 of producer 0 was acknowledged at partition 1 offset 1", []int64{2, 12, 14}, 1},
 		{"a consumer that goes back", both(place(10, 2, 1), place(11, 1, 0)), oracle.Order, "a consumer is handed a partition's records in the order of offsets", "process 0 was handed partition 1 offset 0 after offset 1, and was not assigned the partition in between", []int64{10, 11}, 1},
 	})
@@ -153,6 +161,7 @@ func TestLogAllowsWhatTransactionsDo(t *testing.T) {
 	gone := func(id int) func(*[]ledger.Op) {
 		return queueSet(id, func(o *ledger.Op) { o.Outcome = ledger.Unknown })
 	}
+	unended := queueSet(10, func(o *ledger.Op) { o.Partition = 2 })
 	aborted := queueSet(14, func(o *ledger.Op) { o.Value, o.Offset = 3, 3 })
 	for name, tt := range map[string]struct {
 		isolation string
@@ -162,6 +171,7 @@ func TestLogAllowsWhatTransactionsDo(t *testing.T) {
 		"none of an unknown transaction":   {"", both(gone(14), gone(15))},
 		"aborted, uncommitted":             {"read-uncommitted", both(aborted, gone(15))},
 		"half, uncommitted":                {"read-uncommitted", gone(14)},
+		"a record that may be elsewhere":   {"", both(gone(14), nowhere(6), unended)},
 		"a commit that is tried again":     {"", both(queueSet(5, func(o *ledger.Op) { o.Func, o.Outcome, o.Data = ledger.FuncCommit, ledger.Failed, `{"txn":"a"}` }))},
 		"a consumer that is assigned anew": {"", both(queueSet(11, func(o *ledger.Op) { o.Value, o.Offset = 1, 0 }), queueSet(9, func(o *ledger.Op) { o.Invoke += 1_500_000; o.Complete += 1_500_000 }))},
 	} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -74,6 +75,15 @@ func TestSavedRuns(t *testing.T) { //nolint:gocognit // one saved run after the 
 					verdicts[r.Check] = map[oracle.Verdict]int{}
 				}
 				verdicts[r.Check][r.Verdict]++
+				tried := slices.ContainsFunc(r.Mutants, func(m oracle.Mutant) bool { return m.Fate == oracle.Convicted || m.Fate == oracle.Survived })
+				if r.Verdict == oracle.Pass && !tried {
+					t.Errorf("the %s check of %s passed, and tried no mutant: %+v", r.Check, r.Workload, r.Mutants)
+				}
+			}
+			for _, f := range j.Findings {
+				if strings.Contains(f.Reason, "panicked") {
+					t.Errorf("a bug of ours: %s", f.Reason)
+				}
 			}
 			path := filepath.Join(savedRuns, d.Name(), "expect.json")
 			if *update {

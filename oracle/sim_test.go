@@ -87,6 +87,7 @@ func legal(t *rapid.T) *ledger.History {
 	polls := rapid.Bool().Draw(t, "with a consumer group")
 	s := newLogSim(producers, partitions)
 	positions := make([]int64, partitions)
+	vague := drawVague(t, r)
 	assigns := rapid.Bool().Draw(t, "with assignments")
 	assign := func(p int) {
 		if assigns {
@@ -101,7 +102,7 @@ func legal(t *rapid.T) *ledger.History {
 		if i > 0 && r.IntN(100) < troubles { // at least one is acknowledged
 			outcome = []ledger.Outcome{ledger.Failed, ledger.Unknown}[r.IntN(2)]
 		}
-		s.produce(r.IntN(producers), r.IntN(partitions), outcome, r.IntN(2) == 0)
+		vague(s.produce(r.IntN(producers), r.IntN(partitions), outcome, r.IntN(2) == 0))
 		if p := r.IntN(partitions); polls && positions[p] < int64(len(s.parts[p])) {
 			s.found(ledger.FuncPoll, p, positions[p])
 			positions[p]++
@@ -119,6 +120,21 @@ func legal(t *rapid.T) *ledger.History {
 	}
 	s.finalRead()
 	return s.history()
+}
+
+// drawVague draws how many acknowledgements do not name the offset of their record, or not even its partition, and returns
+// what makes a produce one of them.
+func drawVague(t *rapid.T, r *rand.Rand) func(*ledger.Op) {
+	percent := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "percent of acknowledgements without an offset")
+	return func(o *ledger.Op) {
+		if r.IntN(100) >= percent {
+			return
+		}
+		o.Offset = -1
+		if r.IntN(2) == 0 {
+			o.Partition = -1
+		}
+	}
 }
 
 func TestLogAcceptsLegalHistories(t *testing.T) {
