@@ -31,9 +31,9 @@ func Judge(ctx context.Context, h *ledger.History, rules Rules) Judgement {
 func judge(ctx context.Context, h *ledger.History, rules Rules, checker func(CheckRule, Rules) (Checker, error)) Judgement {
 	x := newIndex(h, rules)
 	s := newSpan(h, x)
-	j := Judgement{Windows: windows(h, x, s), Results: []Result{}}
+	j := Judgement{Windows: windows(h, x, s), Phases: x.phases(s), Results: []Result{}}
 	j.Overall = x.stats(interval{s.base, s.end}, x.overall()...)
-	c := &court{h: h, x: x, span: s, windows: j.Windows}
+	c := &court{h: h, x: x, span: s, windows: j.Windows, phases: j.Phases}
 	c.announced()
 	for _, rule := range rules.Checks {
 		r := runCheck(ctx, h, rule, func() (Checker, error) { return checker(rule, rules) })
@@ -82,6 +82,7 @@ type court struct {
 	x        *index
 	span     span
 	windows  []Window
+	phases   []Phase
 	findings []Finding
 	short    bool // the run did not come to its end: what is missing, or failed on the way out, proves nothing
 }

@@ -102,7 +102,7 @@ type judgeCase struct {
 }
 
 func judgeCases() []judgeCase {
-	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases(), linkCases(), budgetCases())
+	return slices.Concat(passCases(), dataCases(), failCases(), probeCases(), unprovenCases(), expectCases(), linkCases(), budgetCases(), phaseCases())
 }
 
 func passCases() []judgeCase {

@@ -34,6 +34,8 @@ type Rules struct {
 type WorkloadRule struct {
 	Driver string  `json:"driver"`
 	Rate   float64 `json:"rate"`
+	// Phases are those of its schedule, from 0 on and in the order of time; none where it has one rate and one mix all the time.
+	Phases []PhaseRule `json:"phases,omitempty"`
 }
 
 // ProbeRule is what a judge knows of a probe. During is "must-hold", "may-fail" or "must-fail".
@@ -66,10 +68,11 @@ type CheckRule struct {
 type Judgement struct {
 	Verdict  Verdict   `json:"verdict"`
 	Primary  Class     `json:"primary"`
-	Findings []Finding `json:"findings"` // every class that the run has, in order of precedence, each with its reason
-	Results  []Result  `json:"results"`  // one per check
-	Windows  []Window  `json:"windows"`  // one per fault record that had one
-	Overall  Stats     `json:"overall"`  // the whole run from the start of the timeline to the end of recovery
+	Findings []Finding `json:"findings"`         // every class that the run has, in order of precedence, each with its reason
+	Results  []Result  `json:"results"`          // one per check
+	Windows  []Window  `json:"windows"`          // one per fault record that had one
+	Phases   []Phase   `json:"phases,omitempty"` // of the workloads that have some
+	Overall  Stats     `json:"overall"`          // the whole run from the start of the timeline to the end of recovery
 	// Mutants that were convicted, and that were tried: not tried and timed out ones do not count.
 	Convicted int `json:"convicted"`
 	Tried     int `json:"tried"`

@@ -90,14 +90,22 @@ func observers[T any](rules map[string]T) []string {
 
 // stats sums up the operations of some observers that were invoked in an interval.
 func (x *index) stats(in interval, names ...string) Stats {
-	s := Stats{}
 	if in.to <= in.from {
-		return s
+		return Stats{}
 	}
-	s.Seconds = float64(in.to-in.from) / 1e9
-	var latencies []int64
+	var lists [][]int32
 	for _, name := range names {
-		for _, i := range x.invoked(name, in) {
+		lists = append(lists, x.invoked(name, in))
+	}
+	return x.sum(float64(in.to-in.from)/1e9, lists...)
+}
+
+// sum sums up operations that were invoked in so many seconds.
+func (x *index) sum(seconds float64, lists ...[]int32) Stats {
+	s := Stats{Seconds: seconds}
+	var latencies []int64
+	for _, list := range lists {
+		for _, i := range list {
 			o := &x.ops[i]
 			s.Invoked++
 			switch {
@@ -111,7 +119,9 @@ func (x *index) stats(in interval, names ...string) Stats {
 			}
 		}
 	}
-	s.Rate = float64(s.OK) / s.Seconds
+	if seconds > 0 {
+		s.Rate = float64(s.OK) / seconds
+	}
 	slices.Sort(latencies)
 	s.P50, s.P99 = rank(latencies, 50), rank(latencies, 99)
 	if n := len(latencies); n > 0 {

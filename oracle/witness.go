@@ -47,11 +47,17 @@ func (c *court) witnesses() {
 	}
 }
 
-// guards finds windows with too few operations to prove anything. Without a fault the whole run is the window.
+// guards finds windows, and phases of workloads, with too few operations to prove anything. Without a fault the whole run is
+// the window.
 func (c *court) guards() {
 	for _, w := range c.windows {
 		if few := w.thin(); few != "" {
 			c.find(TooFewOps, "%s: %s", title(w.Fault), few)
+		}
+	}
+	for _, p := range c.phases {
+		if few := p.thin(); few != "" {
+			c.find(TooFewOps, "%s", few)
 		}
 	}
 	names := append(observers(c.x.rules.Workloads), observers(c.x.rules.Probes)...)

@@ -29,17 +29,18 @@ type Document struct {
 	Seconds float64         `json:"seconds"` // the whole run
 	Faults  []DocumentFault `json:"faults"`  // in the order of time, also those that never had a window
 
-	Links   []DocumentLink  `json:"links"`        // what was routed, sorted by name
-	Windows []oracle.Window `json:"windows"`      // operations before, inside and after each fault, with the guards
-	Checks  []oracle.Result `json:"checks"`       // counts, violations, mutants of each check
-	Mutants DocumentMutants `json:"mutants"`      // over all checks
-	Stats   oracle.Stats    `json:"stats"`        // from the start of the timeline to the end of recovery
-	Share   *float64        `json:"availability"` // of Stats; null where no operation was invoked
-	Errors  []ErrorGroup    `json:"errors"`       // the most frequent texts of failed operations
-	Other   int             `json:"other_errors"` // failed operations with other texts
-	Ops     []ledger.Op     `json:"operations"`   // those that violations name
-	Events  []DocumentEvent `json:"events"`       // of containers and the runner, since the start of the timeline
-	Notes   []string        `json:"problems"`     // parts of the run directory that are missing
+	Links   []DocumentLink  `json:"links"`           // what was routed, sorted by name
+	Windows []oracle.Window `json:"windows"`         // operations before, inside and after each fault, with the guards
+	Phases  []oracle.Phase  `json:"workload_phases"` // of the workloads that have some
+	Checks  []oracle.Result `json:"checks"`          // counts, violations, mutants of each check
+	Mutants DocumentMutants `json:"mutants"`         // over all checks
+	Stats   oracle.Stats    `json:"stats"`           // from the start of the timeline to the end of recovery
+	Share   *float64        `json:"availability"`    // of Stats; null where no operation was invoked
+	Errors  []ErrorGroup    `json:"errors"`          // the most frequent texts of failed operations
+	Other   int             `json:"other_errors"`    // failed operations with other texts
+	Ops     []ledger.Op     `json:"operations"`      // those that violations name
+	Events  []DocumentEvent `json:"events"`          // of containers and the runner, since the start of the timeline
+	Notes   []string        `json:"problems"`        // parts of the run directory that are missing
 }
 
 // DocumentFault is one fault on one target.
@@ -71,7 +72,7 @@ func NewDocument(r *Record) Document {
 	d := Document{
 		Schema: DocumentSchema, Verdict: j.Verdict, Primary: j.Primary, Title: r.Title(), Outcome: r.outcome(),
 		Findings: list(j.Findings), Fallback: list(r.Run.Fallbacks), Run: r.Run, Seconds: r.seconds(), Faults: []DocumentFault{}, Links: []DocumentLink{},
-		Windows: list(j.Windows), Checks: list(j.Results), Mutants: DocumentMutants{j.Convicted, j.Tried},
+		Windows: list(j.Windows), Phases: list(j.Phases), Checks: list(j.Results), Mutants: DocumentMutants{j.Convicted, j.Tried},
 		Stats: j.Overall, Events: []DocumentEvent{}, Notes: list(r.Problems),
 	}
 	groups, rest := r.errorGroups()

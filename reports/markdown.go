@@ -12,7 +12,7 @@ import (
 )
 
 // Markdown writes report.md: the verdict in its first line, then the promise and the numbers, the reasons, the timeline,
-// the faults with their witnesses, what the system did around each, the links, the checks, the violations with what proves them,
+// the faults with their witnesses, what the system did around each and in the phases of the workloads, the links, the checks, the violations with what proves them,
 // the environment, and how to reproduce the run.
 func Markdown(w io.Writer, r *Record) error {
 	d := &doc{r: r}
@@ -21,6 +21,7 @@ func Markdown(w io.Writer, r *Record) error {
 	d.timeline()
 	d.faults()
 	d.windows()
+	d.workloadPhases()
 	d.links()
 	d.checks()
 	d.violations()
@@ -269,6 +270,25 @@ func (d *doc) windows() {
 	d.para("Latency is counted from the planned instant of an operation to its completion, of those that succeeded.")
 	d.guards()
 	d.para("Window edges count with a clock error of ±" + length(d.r.Run.ClockErrorNs) + ".")
+}
+
+// workloadPhases shows what each workload did in each of its phases.
+func (d *doc) workloadPhases() {
+	t := newTable("workload", ">from", ">planned/s", ">operations", ">needed", ">ok", ">failed", ">unknown", ">available", ">ok/s", ">p50", ">p99", ">max")
+	for _, p := range d.r.Judgement.Phases {
+		planned, s := none, p.Stats
+		if p.Rate > 0 {
+			planned = rate(p.Rate)
+		}
+		t.row(prose(p.Workload), length(p.From), planned, count(s.Invoked), count(p.Need), count(s.OK), count(s.Failed), count(s.Unknown), availabilityCell(s),
+			rate(s.Rate), latency(s.P50), latency(s.P99), latency(s.Max))
+	}
+	if len(t.rows) == 0 {
+		return
+	}
+	d.section("Phases of the workloads")
+	d.table(t)
+	d.para("They count from the workload's first operation, which is before the steady state; an operation is of the phase in which it was planned.")
 }
 
 func (d *doc) guards() {

@@ -269,6 +269,11 @@ func noWitness(t *testing.T) *reports.Record {
 	}
 	blip.Before, blip.Inside, blip.After = map[string]oracle.Stats{"orders": {}}, nil, nil
 	r.Judgement.Windows = []oracle.Window{blip}
+	r.Judgement.Phases = []oracle.Phase{
+		{Workload: "orders", To: 20e9, Rate: 1.5, Need: 15, Stats: oracle.Stats{Invoked: 30, OK: 29, Failed: 1, Seconds: 20, Rate: 1.45, P50: 4e6, P99: 5e6, Max: 5e6}},
+		{Workload: "orders", From: 20e9, To: 30e9, Need: 20, Stats: oracle.Stats{Invoked: 10, OK: 9, Unknown: 1, Seconds: 10, Rate: 0.9, P50: 4e6, P99: 5e6, Max: 5e6}},
+		{Workload: "orders", From: 600e9, To: 30e9, Last: true, Rate: 400, Need: 20},
+	}
 	r.History.Faults, r.History.Witnesses = []ledger.Fault{f}, nil
 	r.Problems = []string{"The run kept no engine events."}
 	r.Run.APIOnly = "the engine is rootless"

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/discompose/discompose/oracle"
 	"github.com/discompose/discompose/workload"
 	"github.com/discompose/discompose/workload/s3"
 )
@@ -27,11 +28,15 @@ options = { puts = 0 }
 [[workload.objects.phase]]
 at = "20s"
 `)
+	const s = 1_000_000_000
+	rules := []oracle.PhaseRule{{Rate: 30}, {At: 10 * s, Rate: 90}, {At: 20 * s, Rate: 90}} // over both
+	if diff := cmp.Diff(rules, phaseRules(r.o.Scenario.Workload["objects"])); diff != "" {
+		t.Errorf("the judge's phases (-want +got):\n%s", diff)
+	}
 	specs, err := r.clientSpecs()
 	if err != nil || len(specs) != 2 {
 		t.Fatalf("%d containers: %v", len(specs), err)
 	}
-	const s = 1_000_000_000
 	for i, want := range [][]workload.Phase{{{At: 10 * s, Rate: 60}, {At: 20 * s}}, {{At: 10 * s, Rate: 30}, {At: 20 * s}}} {
 		c := specs[i].workloads[0]
 		var o s3.Options

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -26,7 +27,7 @@ func rulesOf(p *Plan) oracle.Rules {
 		rules.Descriptors = &s.Expect.Leak.Descriptors
 	}
 	for name, w := range s.Workload {
-		rules.Workloads[name] = oracle.WorkloadRule{Driver: w.Driver, Rate: w.Rate}
+		rules.Workloads[name] = oracle.WorkloadRule{Driver: w.Driver, Rate: w.Rate, Phases: phaseRules(w)}
 	}
 	for name, pr := range s.Probe {
 		rules.Probes[name] = oracle.ProbeRule{During: pr.During}
@@ -46,6 +47,18 @@ func rulesOf(p *Plan) oracle.Rules {
 		rules.Checks = append(rules.Checks, oracle.CheckRule{Kind: c.Kind, Workload: c.Workload, Timeout: c.Timeout.Std().Nanoseconds(), Options: optionsOf(c)})
 	}
 	return rules
+}
+
+// phaseRules are the phases of a workload, and before them what it does from its start on; nil without any.
+func phaseRules(w scenarios.Workload) []oracle.PhaseRule {
+	if len(w.Phase) == 0 {
+		return nil
+	}
+	out := []oracle.PhaseRule{{Rate: w.Rate}}
+	for _, p := range w.Phase {
+		out = append(out, oracle.PhaseRule{At: p.At.Std().Nanoseconds(), Rate: cmp.Or(p.Rate, out[len(out)-1].Rate)})
+	}
+	return out
 }
 
 // budgetOf is what the judge needs of a budget.

@@ -196,6 +196,7 @@ files = ["compose.yaml"]
 driver = "kafka"
 target = "kafka:9092"
 rate   = 50
+phase  = [{ at = "10s", rate = 5 }, { at = "20s", rate = 70 }]
 [probe.page]
 kind   = "http"
 target = "http://web/"
@@ -253,11 +254,11 @@ timeout  = "4s"
 	want := oracle.Rules{
 		Expect: "hang", Availability: &half, ErrorsOnly: true, MaxRecovery: &recovery, MinRate: &rate, Crashes: []string{"db"}, Recovery: 9 * second, Descriptors: &descriptors,
 		GuardOps: 7, GuardProbes: 8, SteadyOps: 6, SteadyFor: 2 * second,
-		Workloads: map[string]oracle.WorkloadRule{"orders": {Driver: "kafka", Rate: 50}},
+		Workloads: map[string]oracle.WorkloadRule{"orders": {Driver: "kafka", Rate: 50, Phases: []oracle.PhaseRule{{Rate: 50}, {At: 10 * second, Rate: 5}, {At: 20 * second, Rate: 70}}}},
 		Probes:    map[string]oracle.ProbeRule{"page": {During: "must-hold"}},
 		Faults: map[string]oracle.FaultRule{
-			"freeze": {Kind: "pause", Services: []string{"db", "web"}, ObservedBy: []string{"orders", "page"}, Line: 12},
-			"kill":   {Kind: "kill", Instant: true, Stops: true, Services: []string{"db"}, ObservedBy: []string{"page"}, Line: 20},
+			"freeze": {Kind: "pause", Services: []string{"db", "web"}, ObservedBy: []string{"orders", "page"}, Line: 13},
+			"kill":   {Kind: "kill", Instant: true, Stops: true, Services: []string{"db"}, ObservedBy: []string{"page"}, Line: 21},
 		},
 		Checks:  []oracle.CheckRule{{Kind: "log", Workload: "orders", Timeout: int64(4 * time.Second)}},
 		Budgets: []oracle.BudgetRule{{Phase: "during", Fault: "freeze", Workload: "orders", P50: 1_000_000, P99: 2_000_000, Max: 3_000_000}, {Phase: "run", Availability: &half}},

@@ -3,7 +3,9 @@ package scenarios
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/discompose/discompose/faults"
 )
@@ -55,8 +57,9 @@ func (c *serviceCheck) few(key string, f Fault) {
 			continue
 		}
 		workloads++
-		if rate := c.s.Workload[name].most(); rate > 0 && int(rate*window) < c.s.Guard.Operations {
-			c.doubt(key, tooFew("workload "+name, "operations", int(rate*window), c.s.Guard.Operations, window), "raise its rate, or lengthen the fault")
+		who, rate := c.slowest(name, f, window)
+		if rate > 0 && int(rate*window) < c.s.Guard.Operations {
+			c.doubt(key, tooFew(who, "operations", int(rate*window), c.s.Guard.Operations, window), "raise its rate, or lengthen the fault")
 		}
 	}
 	sum := 0
@@ -74,6 +77,30 @@ func (c *serviceCheck) few(key string, f Fault) {
 	if workloads == 0 && sum < c.s.Guard.Operations {
 		c.doubt(key, tooFew("probes", "evaluations", sum, c.s.Guard.Operations, window), `set every lower, as in every = "100ms"`)
 	}
+}
+
+// slowest is the lowest rate that a workload may have in the window of a fault, and how to name the workload.
+func (c *serviceCheck) slowest(name string, f Fault, window float64) (who string, rate float64) {
+	w := c.s.Workload[name]
+	rate = w.least(c.between(f, window))
+	if len(w.Phase) == 0 {
+		return "workload " + name, rate
+	}
+	return fmt.Sprintf("workload %s at %g/s", name, rate), rate
+}
+
+// between is when the window of a fault may be at the earliest, and end at the latest, since the workloads began to send. The
+// timeline starts with the steady state; a fault that follows another or is repeated may be at any time from its own on.
+func (c *serviceCheck) between(f Fault, window float64) (from, to time.Duration) {
+	at := time.Duration(0)
+	if f.At != nil {
+		at = f.At.Std()
+	}
+	from, to = at+c.s.Steady.For.Std(), time.Duration(math.MaxInt64)
+	if f.After == "" && f.Times <= 1 {
+		to = at + c.s.Steady.Within.Std() + time.Duration(window*float64(time.Second))
+	}
+	return from, to
 }
 
 func tooFew(who, what string, have, need int, window float64) string {

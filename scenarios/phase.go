@@ -1,8 +1,10 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -129,11 +131,21 @@ func (v *validator) phases(key string, w Workload) {
 	}
 }
 
-// most is the highest rate of a workload; 0: as fast as answers come.
-func (w Workload) most() float64 {
-	most := w.Rate
-	for _, p := range w.Phase {
-		most = max(most, p.Rate)
+// least is the lowest rate that a workload has from one instant to another, both since it began to send; 0: as fast as answers
+// come.
+func (w Workload) least(from, to time.Duration) float64 {
+	least, rate := math.Inf(1), w.Rate
+	for i := range len(w.Phase) + 1 {
+		begins, ends := time.Duration(0), time.Duration(math.MaxInt64)
+		if i > 0 {
+			begins, rate = w.Phase[i-1].At.Std(), cmp.Or(w.Phase[i-1].Rate, rate)
+		}
+		if i < len(w.Phase) {
+			ends = w.Phase[i].At.Std()
+		}
+		if begins <= to && from < ends {
+			least = min(least, rate)
+		}
 	}
-	return most
+	return least
 }

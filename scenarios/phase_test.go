@@ -160,14 +160,39 @@ func TestTheSchemaKnowsWhatAPhaseMayChange(t *testing.T) {
 	}
 }
 
-// TestAWindowIsMeasuredByTheHighestRate: nobody knows in which phase a fault will be.
-func TestAWindowIsMeasuredByTheHighestRate(t *testing.T) {
+// TestAWindowIsMeasuredByTheSlowestPhaseInWhichItMayBe: phases count from the first operation, faults from the steady state.
+func TestAWindowIsMeasuredByTheSlowestPhaseInWhichItMayBe(t *testing.T) {
 	t.Parallel()
-	const fault = "[[fault]]\nkind = \"pause\"\ntarget = \"s3\"\nat = \"1s\"\nfor = \"1s\"\n"
-	services := []scenarios.Service{{Name: "s3", Replicas: 1, Ports: []int{9000}}}
-	for phase, doubts := range map[string]int{"": 1, "[[workload.objects.phase]]\nat = \"5s\"\nrate = 30\n": 0} {
-		if got := mustParse(t, objects+phase+fault, realDrivers).Doubts(services); len(got) != doubts {
-			t.Errorf("%q: %v", phase, got)
+	fault := func(when string) string {
+		return "[[fault]]\nid = \"f\"\nkind = \"pause\"\ntarget = \"s3\"\nfor = \"1s\"\n" + when + "\n"
+	}
+	phases := func(lines ...string) (out string) {
+		for _, l := range lines {
+			out += "[[workload.objects.phase]]\n" + strings.ReplaceAll(l, ", ", "\n") + "\n"
 		}
+		return out
+	}
+	const steady = "[steady]\nfor = \"2s\"\nwithin = \"5s\"\n" // a fault at 10s is between 12s and 16s
+	services := []scenarios.Service{{Name: "s3", Replicas: 1, Ports: []int{9000}}}
+	for _, c := range []struct {
+		name, text, doubt string
+	}{
+		{"without phases", fault(`at = "10s"`), "workload objects: 10 of the 20 operations"},
+		{"the slow one is over", phases(`at = "12s", rate = 30`) + fault(`at = "10s"`), ""},
+		{"the slow one may still be", phases(`at = "12001ms", rate = 30`) + fault(`at = "10s"`), "workload objects at 10/s: 10 of the 20 operations"},
+		{"the slow one comes too late", phases(`at = "5s", rate = 30`, `at = "16001ms", rate = 3`) + fault(`at = "10s"`), ""},
+		{"the slow one may have begun", phases(`at = "5s", rate = 30`, `at = "16s", rate = 3`) + fault(`at = "10s"`), "workload objects at 3/s: 3 of the 20 operations"},
+		{"a fault in a slow phase between fast ones", phases(`at = "5s", rate = 30`, `at = "13s", rate = 3`, `at = "14s", rate = 30`) + fault(`at = "10s"`), "workload objects at 3/s"},
+		{"a phase without a rate goes on as before", phases(`at = "5s", rate = 30`, `at = "12s", options = { puts = 1 }`) + fault(`at = "10s"`), ""},
+		{"repeated, until a slow one", phases(`at = "5s", rate = 30`, `at = "60s", rate = 3`) + fault("at = \"10s\"\nevery = \"20s\"\ntimes = 3"), "workload objects at 3/s"},
+		{"after another, at any time", phases(`at = "5s", rate = 30`, `at = "60s", rate = 3`) + fault(`at = "10s"`) + strings.Replace(fault(`after = "f"`), `"f"`, `"g"`, 1), "workload objects at 3/s"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := mustParse(t, objects+c.text+steady, realDrivers).Doubts(services)
+			if (c.doubt == "") != (len(got) == 0) || len(got) > 1 || c.doubt != "" && !strings.Contains(got.Error(), c.doubt) {
+				t.Errorf("doubts %v, want %q", got, c.doubt)
+			}
+		})
 	}
 }

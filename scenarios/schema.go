@@ -83,7 +83,7 @@ type Workload struct {
 	Rate       float64        `toml:"rate" default:"0" doc:"operations per second over all clients; 0: as fast as answers come"`
 	Timeout    units.Duration `toml:"timeout" default:"30s" doc:"after which an operation that has not returned counts as unknown"`
 	Options    any            `toml:"options" doc:"the driver's own table"`
-	Phase      []Phase        `toml:"phase" doc:"what changes while the workload runs: each phase lasts until the next one, the last until the workload ends, and before the first one the workload is as its own keys say"`
+	Phase      []Phase        `toml:"phase" doc:"what changes while the workload runs: each phase lasts until the next one, the last until the workload ends, and before the first one the workload is as its own keys say. One that the run does not reach, or in which too little is sent (see guard.operations), makes the run inconclusive (too-few-operations)"`
 }
 
 // Phase is a part of a workload's time.
@@ -187,9 +187,9 @@ type Steady struct {
 	Operations int            `toml:"operations" default:"20" doc:"completed operations that each workload needs in that time"`
 }
 
-// Guard is how many operations each window needs before, inside and after it.
+// Guard is how many operations each window needs before, inside and after it, and each phase of a workload.
 type Guard struct {
-	Operations int `toml:"operations" default:"20" doc:"invoked by each observing workload; where only probes observe, over all of them"`
+	Operations int `toml:"operations" default:"20" doc:"invoked by each observing workload; where only probes observe, over all of them. Each phase of a workload needs as many, or half of those that its rate plans in it, where that is fewer"`
 	Probes     int `toml:"probes" default:"5" doc:"evaluations of each observing probe beside a workload"`
 }
 

@@ -53,7 +53,7 @@ such project, 75 it could not be undone (run the heal command that is printed), 
   discompose inject stop 'worker' down=3s --pick one --dry-run`,
 		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("seed") {
+			if c.Flags().Changed(flagSeed) {
 				o.seed = &seed
 			}
 			return a.inject(c.Context(), args, o)
@@ -63,7 +63,7 @@ such project, 75 it could not be undone (run the heal command that is printed), 
 	f.StringVarP(&o.project, "project", "p", "", "the running Compose project, by its `name`")
 	f.StringVar(&o.hold, "for", "", "how long it holds, from its witness: a `duration` such as 10s")
 	f.StringVar(&o.pick, "pick", "", "`which` of the target's containers, or links: one, minority, majority or all (default all)")
-	f.Int64Var(&seed, "seed", 0, "seed of --pick (default: drawn and told)")
+	f.Int64Var(&seed, flagSeed, 0, "seed of --pick (default: drawn and told)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what would happen; the engine is asked for the project's services, and nothing is changed")
 	return c
 }

@@ -82,7 +82,7 @@ func tryNewScenario(t *testing.T, compose string) {
 	if err := a.validate(t.Context(), []string{file}, nil); err != nil || a.exit != ExitPass {
 		t.Errorf("validate: exit %d, %v\n%s\n%s", a.exit, err, &errs, text)
 	}
-	if err := a.plan(t.Context(), file, nil, nil, false); err != nil || !strings.Contains(out.String(), "\ntimeline\n  5s ") {
+	if err := a.plan(t.Context(), file, nil, nil, nil, false); err != nil || !strings.Contains(out.String(), "\ntimeline\n  5s ") {
 		t.Errorf("plan: %v\n%s\n%s", err, &out, text)
 	}
 	if strings.Contains(errs.String(), "refused") {

@@ -17,6 +17,7 @@ func (a *app) planCommand() *cobra.Command {
 	var set []string
 	var probe bool
 	var limit time.Duration
+	var seed int64
 	c := &cobra.Command{
 		Use:   "plan SCENARIO",
 		Short: "Print what a run would do, without doing it",
@@ -25,15 +26,19 @@ only; with --probe it also asks the engine which mechanism this host has for eac
 for a moment and removed again, and nothing else is changed.`,
 		Args: oneScenario,
 		RunE: func(c *cobra.Command, args []string) error {
-			own := &limit
+			limit, seed := &limit, &seed
 			if !c.Flags().Changed(flagTimeLimit) {
-				own = nil
+				limit = nil
 			}
-			return a.plan(c.Context(), args[0], set, own, probe)
+			if !c.Flags().Changed(flagSeed) {
+				seed = nil
+			}
+			return a.plan(c.Context(), args[0], set, limit, seed, probe)
 		},
 	}
 	c.Flags().StringArrayVar(&set, "set", nil, "set a key of the scenario: `key=value` (repeatable)")
 	c.Flags().DurationVar(&limit, flagTimeLimit, 0, timeLimitUsage)
+	c.Flags().Int64Var(&seed, flagSeed, 0, seedUsage)
 	c.Flags().BoolVar(&probe, "probe", false, "ask the engine which mechanisms it has")
 	return c
 }
@@ -45,10 +50,13 @@ func oneScenario(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) plan(ctx context.Context, name string, set []string, limit *time.Duration, probe bool) error {
+func (a *app) plan(ctx context.Context, name string, set []string, limit *time.Duration, seed *int64, probe bool) error {
 	s, project, err := load(ctx, name, set)
 	if err != nil {
 		return err
+	}
+	if seed != nil {
+		s.Seed = seed
 	}
 	a.doubts(s, project)
 	if err := limitNemeses([]given{{Scenario: s}}, limit); err != nil {

@@ -65,14 +65,14 @@ The first Ctrl-C heals, reports and takes the environment down; the second does 
 			if c.Flags().Changed(flagTimeLimit) {
 				o.limit = &limit
 			}
-			return a.run(c.Context(), args, o, c.Flags().Changed("seed"))
+			return a.run(c.Context(), args, o, c.Flags().Changed(flagSeed))
 		},
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.tags, "tag", nil, "also every scenario with this `tag` (repeatable)")
 	f.BoolVar(&o.all, "all", false, "also every shipped scenario, those of the kinds included")
 	f.StringArrayVar(&o.set, "set", nil, "set a key of the scenario: `key=value`, as in workload.orders.rate=500 (repeatable)")
-	f.Int64Var(&o.seed, "seed", 0, "seed of random choices, instead of the scenario's")
+	f.Int64Var(&o.seed, flagSeed, 0, seedUsage)
 	f.IntVar(&o.runs, "runs", 1, "run each scenario `N` times, with seeds that differ")
 	f.BoolVar(&o.resume, "resume", false, "leave out what has passed before: the same build, scenario and Compose files, and where it is given the same seed, in --runs-dir")
 	f.Var(&o.parallel, "parallel", "carry out up to `N` runs at a time, bounded by the memory of the engine's host and by twice its cores; auto: as many as it has cores")

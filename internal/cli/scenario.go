@@ -159,6 +159,12 @@ const (
 	timeLimitUsage = "how long a nemesis starts faults, instead of the scenario's count or time_limit"
 )
 
+// The flag that replaces a scenario's seed.
+const (
+	flagSeed  = "seed"
+	seedUsage = "seed of random choices, instead of the scenario's"
+)
+
 // limitNemeses gives the nemesis of each scenario that has one a time; nil leaves them as they are.
 func limitNemeses(all []given, limit *time.Duration) error {
 	if limit == nil {
