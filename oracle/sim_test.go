@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -213,17 +214,18 @@ func (stubborn) Check(_ context.Context, _ *ledger.History, workload string) ora
 
 func TestSelfTestTakesNoOldViolationForAConviction(t *testing.T) {
 	t.Parallel()
-	survived := 0
+	hidden := 0
 	mutants := oracle.SelfTest(t.Context(), stubborn{}, tableSim().history(), "orders", 1)
 	for _, m := range mutants {
-		if m.Fate == oracle.Survived {
-			survived++
-		} else if m.Fate != oracle.NotTried {
+		if m.Fate != oracle.NotTried {
 			t.Errorf("%s: %s", m.Name, m.Fate)
 		}
+		if strings.Contains(m.Note, "may hide") {
+			hidden++
+		}
 	}
-	if len(mutants) != len(oracle.Log{}.Mutations()) || survived < 10 {
-		t.Errorf("%d mutants, of which %d survived", len(mutants), survived)
+	if len(mutants) != len(oracle.Log{}.Mutations()) || hidden < 10 {
+		t.Errorf("%d mutants, of which %d may be hidden", len(mutants), hidden)
 	}
 }
 
