@@ -20,6 +20,9 @@ func TestAChecksKindFitsItsWorkload(t *testing.T) {
 		{"a log of kafka", "kafka", "", `kind = "log"`, nil},
 		{"a log of http", "http", `model = "log"`, `kind = "log"`, nil},
 		{"the http driver's default", "http", "", `kind = "set"`, nil},
+		{"no acknowledgements", "kafka", `acks = "0", idempotent = false`, `kind = "log"`, []string{
+			`with acks = "0" nothing is acknowledged, so nothing can be lost and no steady state is seen: write acks = "1" or "all"`,
+		}},
 		{"a model", "postgres", `model = "bank"`, `kind = "bank"`, nil},
 		{"at least once", "rabbitmq", "", "kind = \"queue\"\noptions = { delivery = \"at-least-once\" }", nil},
 		{"both uncommitted", "kafka", `isolation = "read-uncommitted", transactions = {}`, "kind = \"log\"\noptions = { isolation = \"read-uncommitted\" }", nil},

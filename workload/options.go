@@ -45,6 +45,9 @@ func (o KafkaOptions) Judged(kind string, options json.RawMessage) error {
 	if err := json.Unmarshal(options, &check); err != nil {
 		return err
 	}
+	if o.Acks == "0" {
+		return errors.New(`with acks = "0" nothing is acknowledged, so nothing can be lost and no steady state is seen: write acks = "1" or "all"`)
+	}
 	if reads := o.WithDefaults().Isolation; kind == "log" && o.Transactions != nil && check.Isolation != reads {
 		return fmt.Errorf("it reads with isolation = %q, and the check judges by %q: write the same in the options of both", reads, check.Isolation)
 	}
