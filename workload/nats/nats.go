@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -79,13 +80,14 @@ func (o Options) Validate() error {
 // Spec describes the driver.
 func Spec() workload.Spec {
 	return workload.LoopSpec("nats", func(c *workload.Config, o Options) (workload.System, error) {
-		return system{workload.NewServers(c.Target, o.Servers), o.WithDefaults()}, nil
+		return system{workload.NewServers(c.Target, o.Servers), o.WithDefaults(), &atomic.Uint64{}}, nil
 	})
 }
 
 type system struct {
 	servers *workload.Servers
 	o       Options
+	acked   *atomic.Uint64 // the highest sequence that a publisher was told
 }
 
 // dialTime is how long one attempt to connect to one server may take.
@@ -186,6 +188,7 @@ func (s *session) Do(ctx context.Context, op *ledger.Op) (ledger.Outcome, error)
 	switch {
 	case err == nil:
 		op.Offset = int64(ack.Sequence) //nolint:gosec // a sequence stays below 2^63
+		s.note(ack.Sequence)
 		return ledger.OK, nil
 	case errors.As(err, &api), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrInvalidConnection):
@@ -194,7 +197,8 @@ func (s *session) Do(ctx context.Context, op *ledger.Op) (ledger.Outcome, error)
 	return ledger.Unknown, err
 }
 
-// Final reads the stream from its first message to the last one that it has when the read begins.
+// Final reads the stream from its first message to the last one that it has when the read begins, and at least to the one that was
+// acknowledged last.
 func (s system) Final(ctx context.Context) ([]ledger.Op, error) {
 	c, err := s.connect(s.servers.All())
 	if err != nil {
@@ -212,22 +216,51 @@ func (s system) Final(ctx context.Context) ([]ledger.Op, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for stream %s: %w", s.o.Stream, err)
 	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look at stream %s: %w", s.o.Stream, err)
-	}
-	found, err := read(ctx, stream, info.State)
+	found, err := settled(ctx, s.acked.Load(), func() ([]string, uint64, error) {
+		info, err := stream.Info(ctx)
+		if err != nil {
+			return nil, 0, fmt.Errorf("look at stream %s: %w", s.o.Stream, err)
+		}
+		return read(ctx, stream, info.State)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return workload.Elements(found), nil
 }
 
-// A server that has just started may not know a stream yet that the others have.
+// note keeps the highest sequence.
+func (s system) note(sequence uint64) {
+	for {
+		most := s.acked.Load()
+		if sequence <= most || s.acked.CompareAndSwap(most, sequence) {
+			return
+		}
+	}
+}
+
+// A server that has just started may not know a stream yet that the others have. One that led it until it was cut off may tell
+// of its state as of then, for seconds after it came back (NATS 2.15: seen 5 s after the heal).
 const (
 	missingFor   = 15 * time.Second
 	missingEvery = 500 * time.Millisecond
 )
+
+// settled reads until what was read goes to the message that was acknowledged last, or for missingFor: then the rest is lost.
+func settled(ctx context.Context, acked uint64, read func() (found []string, last uint64, err error)) ([]string, error) {
+	until := time.Now().Add(missingFor)
+	for {
+		found, last, err := read()
+		if err != nil || last >= acked || time.Now().After(until) {
+			return found, err
+		}
+		select {
+		case <-time.After(missingEvery):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
 
 // find looks for the stream; it is not there where it stays away for a time.
 func (s system) find(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
@@ -253,33 +286,32 @@ func (s system) find(ctx context.Context, js jetstream.JetStream) (jetstream.Str
 // batch is how many messages one fetch asks for.
 const batch = 500
 
-// read fetches what a stream held when state was told.
-func read(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState) ([]string, error) {
+// read fetches what a stream held when state was told, and returns the sequence of its last message.
+func read(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState) (found []string, last uint64, err error) {
 	if state.Msgs == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
 	if err != nil {
-		return nil, fmt.Errorf("make a consumer: %w", err)
+		return nil, 0, fmt.Errorf("make a consumer: %w", err)
 	}
-	var found []string
 	quiet := 0
-	for last := uint64(0); last < state.LastSeq; {
+	for last < state.LastSeq {
 		got, err := consumer.Fetch(batch, jetstream.FetchMaxWait(dialTime))
 		if err != nil {
-			return nil, fmt.Errorf("fetch after message %d: %w", last, err)
+			return nil, 0, fmt.Errorf("fetch after message %d: %w", last, err)
 		}
 		before := last
 		for m := range got.Messages() {
 			meta, err := m.Metadata()
 			if err != nil {
-				return nil, fmt.Errorf("read metadata: %w", err)
+				return nil, 0, fmt.Errorf("read metadata: %w", err)
 			}
 			last = meta.Sequence.Stream
 			found = append(found, element(m.Data()))
 		}
 		if err := errors.Join(got.Error(), ctx.Err()); err != nil {
-			return nil, fmt.Errorf("fetch after message %d: %w", last, err)
+			return nil, 0, fmt.Errorf("fetch after message %d: %w", last, err)
 		}
 		if last > before {
 			quiet = 0
@@ -289,10 +321,10 @@ func read(ctx context.Context, stream jetstream.Stream, state jetstream.StreamSt
 			break // what is missing at the end was removed
 		}
 		if quiet++; quiet == mostQuiet { // its server has lost the consumer: the next try makes another
-			return nil, fmt.Errorf("fetch after message %d: nothing came in %d requests, and the stream goes on to %d", last, quiet, state.LastSeq)
+			return nil, 0, fmt.Errorf("fetch after message %d: nothing came in %d requests, and the stream goes on to %d", last, quiet, state.LastSeq)
 		}
 	}
-	return found, nil
+	return found, last, nil
 }
 
 // mostQuiet is how many requests in a row may bring nothing.
