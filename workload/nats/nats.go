@@ -217,7 +217,7 @@ func (s system) Final(ctx context.Context) ([]ledger.Op, error) {
 		return nil, fmt.Errorf("look for stream %s: %w", s.o.Stream, err)
 	}
 	found, err := settled(ctx, s.acked.Load(), func() ([]string, uint64, error) {
-		info, err := stream.Info(ctx)
+		info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
 		if err != nil {
 			return nil, 0, fmt.Errorf("look at stream %s: %w", s.o.Stream, err)
 		}
@@ -269,7 +269,7 @@ func (s system) find(ctx context.Context, js jetstream.JetStream) (jetstream.Str
 	again := time.NewTicker(missingEvery)
 	defer again.Stop()
 	for {
-		stream, err := js.Stream(ctx, s.o.Stream)
+		stream, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, s.o.Stream) })
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return stream, err
 		}
@@ -283,6 +283,15 @@ func (s system) find(ctx context.Context, js jetstream.JetStream) (jetstream.Str
 	}
 }
 
+// askTime is how long a final read waits for one answer: a question that is put while there is no leader never gets one.
+const askTime = 5 * time.Second
+
+func ask[T any](ctx context.Context, question func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return question(ctx)
+}
+
 // batch is how many messages one fetch asks for.
 const batch = 500
 
@@ -291,7 +300,9 @@ func read(ctx context.Context, stream jetstream.Stream, state jetstream.StreamSt
 	if state.Msgs == 0 {
 		return nil, 0, nil
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("make a consumer: %w", err)
 	}
