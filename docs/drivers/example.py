@@ -1,16 +1,11 @@
 """A driver for a set that Redis keeps: docs/drivers/exec.md is the protocol."""
 import json, select, socket, sys
-
 config, link, x = json.loads(sys.stdin.readline()), None, 0
-
 def say(**line): print(json.dumps(line), flush=True)
-
 def connect(): return socket.create_connection(config["target"].rsplit(":", 1), timeout=1).makefile("rwb")
-
 def ask(command):
     link.write(command.encode() + b"\r\n"), link.flush()
     return link.readline().decode().strip()
-
 while not select.select([sys.stdin], [], [], 1 / (config["rate"] or 100))[0]:  # until "stop" comes, or discompose is gone
     x += 1
     say(f="add", x=x, r="invoke")
