@@ -124,12 +124,7 @@ func (r *finalRead) finish(p int32, end int64) {
 
 // acknowledge notes that the record at offset of partition p was acknowledged.
 func (d *kafkaDriver) acknowledge(p int32, offset int64) {
-	for next := &d.acked[p]; ; {
-		old := next.Load()
-		if old > offset || next.CompareAndSwap(old, offset+1) {
-			return
-		}
-	}
+	Raise(&d.acked[p], offset+1)
 }
 
 // acknowledged is, by partition, the offset after the last record that was acknowledged; 0 without any.

@@ -80,14 +80,14 @@ func (o Options) Validate() error {
 // Spec describes the driver.
 func Spec() workload.Spec {
 	return workload.LoopSpec("nats", func(c *workload.Config, o Options) (workload.System, error) {
-		return system{workload.NewServers(c.Target, o.Servers), o.WithDefaults(), &atomic.Uint64{}}, nil
+		return system{workload.NewServers(c.Target, o.Servers), o.WithDefaults(), &atomic.Int64{}}, nil
 	})
 }
 
 type system struct {
 	servers *workload.Servers
 	o       Options
-	acked   *atomic.Uint64 // the highest sequence that a publisher was told
+	acked   *atomic.Int64 // the highest sequence that a publisher was told
 }
 
 // dialTime is how long one attempt to connect to one server may take.
@@ -188,7 +188,7 @@ func (s *session) Do(ctx context.Context, op *ledger.Op) (ledger.Outcome, error)
 	switch {
 	case err == nil:
 		op.Offset = int64(ack.Sequence) //nolint:gosec // a sequence stays below 2^63
-		s.note(ack.Sequence)
+		workload.Raise(s.acked, op.Offset)
 		return ledger.OK, nil
 	case errors.As(err, &api), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrInvalidConnection):
@@ -216,7 +216,7 @@ func (s system) Final(ctx context.Context) ([]ledger.Op, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for stream %s: %w", s.o.Stream, err)
 	}
-	found, err := settled(ctx, s.acked.Load(), func() ([]string, uint64, error) {
+	found, err := settled(ctx, uint64(s.acked.Load()), func() ([]string, uint64, error) { //nolint:gosec // a sequence
 		info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
 		if err != nil {
 			return nil, 0, fmt.Errorf("look at stream %s: %w", s.o.Stream, err)
@@ -227,16 +227,6 @@ func (s system) Final(ctx context.Context) ([]ledger.Op, error) {
 		return nil, err
 	}
 	return workload.Elements(found), nil
-}
-
-// note keeps the highest sequence.
-func (s system) note(sequence uint64) {
-	for {
-		most := s.acked.Load()
-		if sequence <= most || s.acked.CompareAndSwap(most, sequence) {
-			return
-		}
-	}
 }
 
 // A server that has just started may not know a stream yet that the others have. One that led it until it was cut off may tell

@@ -174,7 +174,7 @@ func (m *lists) run(ctx context.Context, tx pgx.Tx, steps []ledger.Mop) error {
 		if err != nil {
 			return err
 		}
-		m.began(key / int64(m.live))
+		workload.Raise(&m.last, key/int64(m.live))
 		if s.Append {
 			_, err = tx.Exec(ctx, "INSERT INTO "+m.name+" AS l VALUES ($1, ARRAY[$2::bigint]) ON CONFLICT (key) DO UPDATE SET value = l.value || excluded.value", key, s.Value)
 		} else {
@@ -189,16 +189,6 @@ func (m *lists) run(ctx context.Context, tx pgx.Tx, steps []ledger.Mop) error {
 		}
 	}
 	return nil
-}
-
-// began remembers the last generation.
-func (m *lists) began(generation int64) {
-	for {
-		last := m.last.Load()
-		if generation <= last || m.last.CompareAndSwap(last, generation) {
-			return
-		}
-	}
 }
 
 // final reads every key that there may be, in one transaction of one statement.
